@@ -1,0 +1,44 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. Both set themselves up first.
+SHELL := /bin/bash
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+RUN := .venv/bin
+# A variable of an active environment must not lead uv or Python elsewhere.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME CONDA_PREFIX
+
+.PHONY: help setup demo test check soak bench format clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: .venv/.ready ## create .venv with everything in it (installs uv itself where it is missing)
+
+.venv/.ready: pyproject.toml uv.lock
+	@test -x "$(UV)" || { echo "installing uv into .uv"; $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet uv; }
+	$(UV) sync --frozen
+	@touch $@
+
+demo: setup ## phantom -> CLIP and M-FLAG -> table and runs/demo/report.html (about 5 minutes)
+	$(RUN)/lingula demo --run runs/demo --overwrite
+
+test: setup ## the test suite, without the long tests (at most 10 minutes)
+	OMP_NUM_THREADS=1 $(RUN)/pytest -n 2 --dist worksteal -q
+
+check: setup ## format, lint, types, import directions
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+soak: setup ## the long tests
+	$(RUN)/pytest -q -m soak --timeout 5400
+
+bench: setup ## speed of the parts, each as a ratio within one run
+	for script in benchmarks/*.py; do $(RUN)/python $$script || exit 1; done
+
+format: setup ## put the code in its format
+	$(RUN)/ruff format .
+	$(RUN)/ruff check --fix .
+
+clean: ## remove what the targets made
+	rm -rf .venv .uv runs/demo stores/demo

@@ -1,0 +1,1 @@
+"""lingula: vision-language encoders for chest radiographs and chest CT."""

@@ -1,0 +1,104 @@
+"""The command line: `lingula COMMAND …`; nothing heavy is imported before the arguments are parsed.
+
+A command is a class with annotated fields (they become the options, their docstrings the help) and a `run()`.
+Adding one is a class and a line in `COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lingula.core.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command lives and what it does, in one line.
+
+    Args:
+        module: Module below `lingula.cli`, imported only when the command is called.
+        name: Class in that module, or a function that makes one from the remaining arguments.
+        summary: One line for `lingula --help`.
+    """
+
+    module: str
+    name: str
+    summary: str
+
+
+COMMANDS: dict[str, Command] = {
+    "demo": Command("demo", "Demo", "phantom patients -> CLIP and M-FLAG -> table and page, in about five minutes"),
+    "data prepare csv": Command("data", "PrepareCsv", "make a store from your own table of images, text and labels"),
+    "data prepare phantom": Command("data", "PreparePhantom", "make a store of synthetic patients with exact ground truth"),
+    "data describe": Command("data", "Describe", "count what is in a store"),
+    "data verify": Command("data", "Verify", "check a store's hashes, patient overlap and duplicates"),
+    "data show": Command("data", "Show", "draw a contact sheet of a store, or of the phantom"),
+    "pretrain": Command("pretrain", "parse", "train clip, m-flag or a supervised model on a store"),
+    "evaluate": Command("evaluate", "Evaluate", "zero-shot, probe and retrieval with confidence intervals"),
+    "predict": Command("use", "Predict", "compare one image with prompts"),
+    "embed": Command("use", "Embed", "write the embeddings of a store to parquet"),
+    "report": Command("use", "WriteReport", "write the run's page, one self-contained HTML file"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and leave with its exit code: 0 done, 2 something the user can mend, 130 interrupted."""
+    try:
+        command, rest = _find(list(sys.argv[1:] if arguments is None else arguments))
+        _load(command, rest).run()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _find(arguments: list[str]) -> tuple[str, list[str]]:
+    """Split the arguments into the command's name and the rest; answer --help and --version."""
+    words = [word for word in arguments[:3] if not word.startswith("-")]
+    for length in range(len(words), 0, -1):
+        name = " ".join(arguments[:length])
+        if name in COMMANDS:
+            return name, arguments[length:]
+    if "--version" in arguments:
+        print(_version())
+        sys.exit(0)
+    if not words or set(arguments) & {"-h", "--help"} or any(name.startswith(" ".join(words) + " ") for name in COMMANDS):
+        print(_overview(" ".join(words)))
+        sys.exit(0 if set(arguments) & {"-h", "--help"} else 2)
+    raise UserError(f"no such command: {' '.join(words)}", nearest(" ".join(words), COMMANDS) or "See lingula --help.")
+
+
+def _load(name: str, arguments: list[str]) -> Any:
+    """Import the command's module and parse its arguments."""
+    command = COMMANDS[name]
+    entry = getattr(importlib.import_module(f"lingula.cli.{command.module}"), command.name)
+    if not isinstance(entry, type):
+        return entry(arguments)
+    return parse(entry, name, arguments)
+
+
+def parse(command: type, name: str, arguments: list[str], **options: Any) -> Any:
+    """Parse arguments into a command; a wrong option is one clear error and exit code 2."""
+    import tyro
+
+    return tyro.cli(command, args=arguments, prog=f"lingula {name}", compact_help=True, **options)
+
+
+def _overview(prefix: str = "") -> str:
+    """List the commands that begin with a prefix."""
+    chosen = {name: c.summary for name, c in COMMANDS.items() if name.startswith(prefix)} or {n: c.summary for n, c in COMMANDS.items()}
+    width = max(map(len, chosen)) + 2
+    lines = ["usage: lingula COMMAND [options]      (lingula COMMAND --help lists the options)", ""]
+    return "\n".join(lines + [f"  {name:<{width}}{summary}" for name, summary in chosen.items()])
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"lingula {version('lingula')}"

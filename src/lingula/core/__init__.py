@@ -1,0 +1,1 @@
+"""What every other part rests on: types, errors, files, configuration, distribution, checkpoints."""

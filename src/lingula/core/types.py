@@ -1,0 +1,46 @@
+"""Every array of the project, named once, with its axes.
+
+`radiograph_features` are the pooled outputs of an image encoder before any projection; `latents` live in the space that
+images and texts share. Shapes are documentation for the reader and the type checker; nothing is checked at run time.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Images: TypeAlias = Float[Tensor, "batch channels height width"]
+"""Radiographs as a model sees them, normalised."""
+
+ImageFeatures: TypeAlias = Float[Tensor, "batch image_features"]
+"""Pooled output of the image encoder, before projection."""
+
+FeatureMap: TypeAlias = Float[Tensor, "batch image_features rows columns"]
+"""Last feature map of the image encoder, before pooling."""
+
+TextFeatures: TypeAlias = Float[Tensor, "batch text_features"]
+"""Pooled output of the text encoder, before projection."""
+
+Latents: TypeAlias = Float[Tensor, "batch latent"]
+"""Projected embeddings in the space shared by images and texts."""
+
+TokenIds: TypeAlias = Int[Tensor, "batch tokens"]
+TokenMask: TypeAlias = Bool[Tensor, "batch tokens"]
+Groups: TypeAlias = Int[Tensor, "batch"]
+"""Samples with the same number carry the same text and are positives of each other."""
+
+FindingLabels: TypeAlias = Float[Tensor, "batch findings"]
+"""1 present, 0 absent, NaN unknown or uncertain."""
+
+Scalar: TypeAlias = Float[Tensor, ""]
+
+Pixels: TypeAlias = Int[np.ndarray, "height width"]
+"""One stored radiograph, uint8 or uint16; bright is dense (MONOCHROME2)."""
+
+VolumeHU: TypeAlias = Float[np.ndarray, "x y z"]
+"""One CT volume in Hounsfield units, axes RAS+: indices grow to the patient's right, front and head."""
+
+RegionMask: TypeAlias = Bool[np.ndarray, "height width"]

@@ -1,0 +1,112 @@
+"""A study: one examination with its images, its report and what is known to be in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from lingula.core.config import Config
+from lingula.core.types import Pixels, RegionMask
+
+Projection = Literal["PA", "AP", "lateral", "CT", "unknown"]
+Split = Literal["train", "val", "test"]
+
+
+class ImageReference(Config):
+    """One image of a study, by path; pixels are read only when a store is prepared."""
+
+    path: str
+    """File path, or an address that the source itself reads (the phantom uses `phantom:`)."""
+    modality: Literal["radiograph", "ct"] = "radiograph"
+    projection: Projection = "unknown"
+
+
+class Report(Config):
+    """The text of a study, in sections."""
+
+    sections: dict[str, str]
+    """Lower-case section name to text, in reading order; free text without sections is `text`."""
+
+    @property
+    def text(self) -> str:
+        """All sections in order, joined by one space."""
+        return " ".join(part.strip() for part in self.sections.values() if part.strip())
+
+
+class Region(Config):
+    """Where a finding (or an anatomical part) lies in one image, as a box; a mask travels with the pixels."""
+
+    finding: str
+    box: tuple[float, float, float, float]
+    """x1, y1, x2, y2 in pixels of the image as read (columns grow to the right, rows downwards)."""
+    mask: str | None = None
+    """Path of a binary PNG mask with the image's own size, where there is one."""
+    phrase: str = ""
+    """The words of the report that name it."""
+    sentence_index: int | None = None
+    """Which sentence of the report says so, counted from 0."""
+    image_index: int = 0
+    """Which image of the study it belongs to."""
+
+
+class Study(Config):
+    """One examination: images + report + labels of one patient visit."""
+
+    study_id: str
+    patient_id: str
+    images: list[ImageReference]
+    report: Report | None = None
+    labels: dict[str, Literal[1, 0, -1] | None] = Field(default_factory=dict)
+    """Finding to 1 present, 0 absent, -1 uncertain, None not mentioned."""
+    regions: list[Region] = Field(default_factory=list)
+    split: Split | None = None
+    licence: str = ""
+    extra: dict[str, str] = Field(default_factory=dict)
+    """Whatever else is known (sex, age, source), as text."""
+
+
+class Picture:
+    """The pixels of one image as read, with the regions that only reading reveals.
+
+    Args:
+        pixels: Grey values, `height width`, uint8 or uint16, bright is dense.
+        regions: Regions known from the pixels' own origin (the phantom projects its findings).
+        masks: One optional binary mask per region, of the image's size.
+    """
+
+    def __init__(self, pixels: Pixels, regions: list[Region] | None = None, masks: list[RegionMask | None] | None = None) -> None:
+        self.pixels: Pixels = np.ascontiguousarray(pixels)
+        self.regions = regions or []
+        self.masks: list[RegionMask | None] = masks if masks is not None else [None] * len(self.regions)
+
+
+class Source(Protocol):
+    """A data set in its published layout: an iterable of studies, plus a reader for its images.
+
+    A source is pickled to worker processes, so it holds paths and numbers, never open files.
+    """
+
+    name: str
+    citation: str
+    licence: str
+
+    def __iter__(self) -> Iterator[Study]:
+        """Yield every study, always in the same order."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, study: Study, image_index: int) -> Picture:
+        """Read one image of a study.
+
+        Raises:
+            UnreadableImage: The file is broken; the item is quarantined and preparation goes on.
+        """
+        ...
+
+    def settings(self) -> dict[str, object]:
+        """Return everything that determines the studies, as plain values, for the store's fingerprint."""
+        ...

@@ -1,0 +1,1 @@
+"""Downstream tasks, their metrics and the report page."""

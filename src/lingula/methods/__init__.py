@@ -1,0 +1,1 @@
+"""Pre-training methods, each reading like its paper."""

@@ -1,0 +1,80 @@
+"""The contract of a method: encode per rank, then losses on the global embeddings."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from lingula.core.batch import Batch
+from lingula.core.types import FeatureMap, ImageFeatures, Images, Latents, Scalar, TextFeatures
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """What the towers give for a batch, before any head: this is what the loop gathers across ranks, with gradient.
+
+    Args:
+        image: `batch image_features`, pooled.
+        text: `batch text_features`, pooled; None for a method without text.
+    """
+
+    image: ImageFeatures
+    text: TextFeatures | None = None
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Named scalar losses with weights; `total` is their weighted sum.
+
+    Args:
+        terms: Name to scalar loss, each with gradient.
+        weights: Name to weight; a missing name weighs 1.
+        logged: Further numbers for the logbook, without gradient.
+    """
+
+    terms: dict[str, Scalar]
+    weights: dict[str, float] = field(default_factory=dict)
+    logged: dict[str, float | Tensor] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Scalar:
+        """The weighted sum of the terms: what is minimised."""
+        parts = [self.weights.get(name, 1.0) * value for name, value in self.terms.items()]
+        return sum(parts[1:], parts[0])
+
+
+class Method(nn.Module, ABC):
+    """A pre-training method: two towers, heads, objectives. It knows nothing of devices, files or loggers."""
+
+    needs_text: bool = True
+    """Whether it trains on image-text pairs (else on images with labels)."""
+
+    @abstractmethod
+    def encode(self, batch: Batch) -> Embeddings:
+        """Run the towers on this rank's samples."""
+
+    @abstractmethod
+    def losses(self, embeddings: Embeddings, batch: Batch) -> Losses:
+        """Heads and objectives on the global batch.
+
+        Every rank receives the same global embeddings, so that negatives, covariances and the batch norms of the heads
+        see the whole batch. `batch` is the global batch without pixels and tokens.
+        """
+
+    @abstractmethod
+    def encode_image(self, images: Images) -> Latents:
+        """Image latents, L2-normalised."""
+
+    def encode_text(self, features: TextFeatures) -> Latents:
+        """Text latents, L2-normalised, from the text encoder's pooled output."""
+        raise TypeError(f"{type(self).__name__} has no text tower")
+
+    @abstractmethod
+    def image_features(self, images: Images) -> ImageFeatures:
+        """Pooled image features before projection: what probes read."""
+
+    @abstractmethod
+    def dense_features(self, images: Images) -> FeatureMap:
+        """L2-normalised latents on the feature grid, `batch latent rows columns`, comparable with `encode_text`."""
