@@ -19,7 +19,7 @@ setup: .venv/.ready ## create .venv with everything in it (installs uv itself wh
 	@touch $@
 
 demo: setup ## phantom -> CLIP and M-FLAG -> table and runs/demo/report.html (about 5 minutes)
-	$(RUN)/lingula demo --run runs/demo --overwrite
+	$(RUN)/lingula demo --overwrite
 
 test: setup ## the test suite, without the long tests (at most 10 minutes)
 	OMP_NUM_THREADS=1 $(RUN)/pytest -n 2 --dist worksteal -q

@@ -7,6 +7,7 @@ Adding one is a class and a line in `COMMANDS`.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
@@ -87,7 +91,7 @@ def parse(command: type, name: str, arguments: list[str], **options: Any) -> Any
     """Parse arguments into a command; a wrong option is one clear error and exit code 2."""
     import tyro
 
-    return tyro.cli(command, args=arguments, prog=f"lingula {name}", compact_help=True, **options)
+    return tyro.cli(command, args=arguments, prog=f"lingula {name}", config=(tyro.conf.FlagCreatePairsOff,), **options)
 
 
 def _overview(prefix: str = "") -> str:

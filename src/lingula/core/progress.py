@@ -22,16 +22,17 @@ class ProgressBar:
         description: What is being done, as a person would say it.
         total: How many steps there are.
         start: How many are already done (a resumed run).
+        hidden: Show nothing (the other processes of a distributed run).
     """
 
-    def __init__(self, description: str, total: int, start: int = 0) -> None:
+    def __init__(self, description: str, total: int, start: int = 0, hidden: bool = False) -> None:
         self.description, self.total, self.done = description, total, start
         self._note = ""
         self._begun = self._printed = time.monotonic()
-        self._start = start
+        self._start, self._hidden = start, hidden
         console = Console(stderr=True)
         self._rich = None
-        if console.is_terminal:
+        if console.is_terminal and not hidden:
             bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
             times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
             self._rich = Progress(*bar, *times, console=console)
@@ -63,6 +64,8 @@ class ProgressBar:
             self._rich.update(self._task, note=text)
 
     def _print(self) -> None:
+        if self._hidden:
+            return
         now = time.monotonic()
         self._printed = now
         steps = max(self.done - self._start, 1)

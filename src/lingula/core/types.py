@@ -1,16 +1,21 @@
 """Every array of the project, named once, with its axes.
 
 `radiograph_features` are the pooled outputs of an image encoder before any projection; `latents` live in the space that
-images and texts share. Shapes are documentation for the reader and the type checker; nothing is checked at run time.
+images and texts share. Shapes are documentation for the reader and the type checker; nothing is checked at run time,
+so torch is not imported here: worker processes that only read images start without it.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+else:
+    Tensor = Any
 
 Images: TypeAlias = Float[Tensor, "batch channels height width"]
 """Radiographs as a model sees them, normalised."""
@@ -44,3 +49,9 @@ VolumeHU: TypeAlias = Float[np.ndarray, "x y z"]
 """One CT volume in Hounsfield units, axes RAS+: indices grow to the patient's right, front and head."""
 
 RegionMask: TypeAlias = Bool[np.ndarray, "height width"]
+
+FindingMatrix: TypeAlias = Float[np.ndarray, "rows findings"]
+"""Labels of stored images: 1 present, 0 absent, NaN unknown or uncertain."""
+
+RowNumbers: TypeAlias = Int[np.ndarray, "rows"]
+"""Numbers of rows of a store."""

@@ -42,8 +42,10 @@ class Region(Config):
     finding: str
     box: tuple[float, float, float, float]
     """x1, y1, x2, y2 in pixels of the image as read (columns grow to the right, rows downwards)."""
+    kind: str = ""
+    """anatomy, pathology or device, where the source says so."""
     mask: str | None = None
-    """Path of a binary PNG mask with the image's own size, where there is one."""
+    """Path of a binary PNG mask of the image's own size; the source's `read` returns such a region with mask and true box."""
     phrase: str = ""
     """The words of the report that name it."""
     sentence_index: int | None = None
@@ -75,12 +77,20 @@ class Picture:
         pixels: Grey values, `height width`, uint8 or uint16, bright is dense.
         regions: Regions known from the pixels' own origin (the phantom projects its findings).
         masks: One optional binary mask per region, of the image's size.
+        problems: Path and reason of whatever belongs to the image but could not be read (a mask); it is quarantined.
     """
 
-    def __init__(self, pixels: Pixels, regions: list[Region] | None = None, masks: list[RegionMask | None] | None = None) -> None:
+    def __init__(
+        self,
+        pixels: Pixels,
+        regions: list[Region] | None = None,
+        masks: list[RegionMask | None] | None = None,
+        problems: list[tuple[str, str]] | None = None,
+    ) -> None:
         self.pixels: Pixels = np.ascontiguousarray(pixels)
         self.regions = regions or []
         self.masks: list[RegionMask | None] = masks if masks is not None else [None] * len(self.regions)
+        self.problems = problems or []
 
 
 class Source(Protocol):

@@ -1,0 +1,160 @@
+"""`lingula data …`: make, count, check and look at stores."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from lingula.core.errors import UserError
+from lingula.data.prepare_config import PrepareConfig
+from lingula.data.sources.csv_config import CsvConfig
+
+if TYPE_CHECKING:
+    from lingula.data.study import Source
+
+
+@dataclass(kw_only=True)
+class _Prepare:
+    """What preparing any source needs."""
+
+    store: Path
+    """Folder of the store to make, or to finish."""
+    settings: Annotated[PrepareConfig, tyro.conf.arg(name="")] = field(default_factory=PrepareConfig)
+    """What the store holds."""
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """Processes that read images."""
+    overwrite: bool = False
+    """Replace a store that was made with other settings."""
+
+    def source(self) -> Source:
+        """The studies to prepare."""
+        raise UserError("no source", "Call lingula data prepare csv or phantom.")
+
+    def run(self) -> None:
+        """Prepare, and print what the store holds."""
+        from lingula.data.prepare import prepare
+
+        summary = prepare(self.source(), self.store, self.settings, workers=self.workers, overwrite=self.overwrite)
+        everything = summary.counts["all"]
+        print(f"{summary.store}: " + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in everything.items()))
+        if summary.quarantined:
+            print(f"{summary.quarantined:,} items could not be read and are quarantined:")
+            for reason, count in summary.reasons.items():
+                print(f"  {count:>6,}  {reason}")
+
+
+@dataclass(kw_only=True)
+class PrepareCsv(_Prepare):
+    """Make a store from a table with one row per image: image path, text, labels, patient, split, boxes, masks."""
+
+    table: Path
+    """CSV file."""
+    root: Path | None = None
+    """Folder that the image paths are relative to; the table's own folder where none is given."""
+    columns: Annotated[CsvConfig, tyro.conf.arg(name="")] = field(default_factory=CsvConfig)
+    """Which column is what."""
+
+    def source(self) -> Source:
+        """The table's rows as studies."""
+        from lingula.data.sources.csv_table import CsvSource
+
+        return CsvSource(self.table, self.root or self.table.parent, self.columns)
+
+
+@dataclass(kw_only=True)
+class PreparePhantom(_Prepare):
+    """Make a store of synthetic patients with exact ground truth; a test bench, never a claim about patients."""
+
+    studies: int = 6400
+    """Studies in all; a fifth of them for validation and test where --train, --val and --test are not given."""
+    seed: int = 0
+    """Same seed, same bytes."""
+    projections: tuple[Literal["PA", "AP", "lateral"], ...] = ("PA",)
+    """Radiographs per study."""
+
+    def source(self) -> Source:
+        """The phantom's patients as studies."""
+        from lingula.data.phantom.source import PhantomSource
+
+        return PhantomSource(studies=self.studies, seed=self.seed, size=self.settings.size, projections=self.projections)
+
+
+@dataclass
+class Describe:
+    """Count what is in a store: splits, projections, texts, labels, sizes, licences, what could not be read."""
+
+    store: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STORE")]
+    """Folder of the store."""
+
+    def run(self) -> None:
+        """Print the tables."""
+        from rich.console import Console
+
+        from lingula.data.describe import describe
+        from lingula.data.store import Store
+
+        console = Console()
+        for table in describe(Store.open(self.store)):
+            console.print(table)
+
+
+@dataclass
+class Verify:
+    """Check hashes, patient overlap between splits and duplicates; exit code 1 where something is wrong."""
+
+    store: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STORE")]
+    """Folder of the store."""
+
+    def run(self) -> None:
+        """Print every problem."""
+        from lingula.data.store import Store
+        from lingula.data.verify import verify
+
+        store = Store.open(self.store)
+        problems = verify(store)
+        for problem in problems:
+            print(f"{problem.severity}: {problem.message}")
+        errors = sum(problem.severity == "error" for problem in problems)
+        print(f"{self.store}: {len(store):,} images, {errors} errors, {len(problems) - errors} warnings")
+        sys.exit(1 if errors else 0)
+
+
+@dataclass
+class Show:
+    """Draw a contact sheet of a store (`lingula data show STORE`), or of synthetic patients (`lingula data show phantom`)."""
+
+    store: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STORE")]
+    """Folder of the store, or the word phantom."""
+    out: Path | None = None
+    """PNG to write; contact_sheet.png in the store, or phantom.png, where nothing is given."""
+    split: Literal["train", "val", "test"] | None = None
+    """Only images of this split."""
+    finding: str | None = None
+    """Only images that carry this finding."""
+    with_text: bool | None = None
+    """Only images with (--with-text True) or without (False) text."""
+    images: int = 12
+    """How many images, evenly spread over those that fit."""
+    seed: int = 0
+    """Which synthetic patients."""
+
+    def run(self) -> None:
+        """Draw, and say where it is."""
+        if str(self.store) == "phantom":
+            from lingula.data.phantom.preview import preview
+
+            out = self.out or Path("phantom.png")
+            preview(self.seed, out)
+        else:
+            from lingula.data.contact_sheet import draw_contact_sheet
+            from lingula.data.store import Store
+
+            out = self.out or self.store / "contact_sheet.png"
+            chosen = {"split": self.split, "finding": self.finding, "with_text": self.with_text}
+            draw_contact_sheet(Store.open(self.store), out, **chosen, count=self.images)
+        print(out)

@@ -1,0 +1,40 @@
+"""`lingula evaluate RUN`: downstream tasks on a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lingula.evaluation.config import EvaluateConfig
+
+
+@dataclass
+class Evaluate:
+    """Score a run on a store, each task with 95 % intervals over patients and chance beside it."""
+
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Run folder."""
+    config: Annotated[EvaluateConfig, tyro.conf.arg(name="")]
+    """The protocol."""
+    checkpoint: str = "best"
+    """`best` (by validation), `last` or `initial`."""
+    detail: bool = False
+    """Print every finding and subgroup, too."""
+
+    def run(self) -> None:
+        """Evaluate, print the tables, leave the numbers in RUN/evaluation."""
+        from lingula.data.store import Store
+        from lingula.evaluation.evaluate import evaluate
+        from lingula.evaluation.run_view import RunView
+        from lingula.evaluation.tables import print_tables
+        from lingula.inference import Model, runs_of
+
+        store = Store.open(self.config.store)
+        run = runs_of(self.folder)[0]
+        start = Model.load(run, "initial") if self.config.compare_start else None
+        evaluate(Model.load(run, self.checkpoint), store, self.config, run / "evaluation", start)
+        print_tables([RunView.open(run)], detail=self.detail)
+        print(f"Numbers and predictions: {run / 'evaluation'}   page: lingula report {run}")

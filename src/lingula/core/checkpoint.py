@@ -1,0 +1,182 @@
+"""Model files: weights in safetensors, training state beside them, whole folders or none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lingula.core.errors import UserError
+from lingula.core.files import atomic_file, atomic_folder, read_json, write_json
+
+FORMAT = "lingula"
+WEIGHTS, TRAINING_STATE, SUMMARY = "weights.safetensors", "training_state.pt", "checkpoint.json"
+_BEST = "best.json"
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, object]) -> None:
+    """Write tensors as one safetensors file, atomically.
+
+    Args:
+        path: The file.
+        weights: Name to tensor; a state dict, for instance.
+        metadata: Plain values, written into the file's header as one JSON text (several keys would have no fixed order).
+    """
+    tensors = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in weights.items()}
+    with atomic_file(path) as temporary:
+        save_file(tensors, temporary, {FORMAT: json.dumps(dict(metadata))})
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return the metadata of a weights file.
+
+    Raises:
+        UserError: It is not a safetensors file, or not one of ours.
+    """
+    _check_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            found: dict[str, str] = file.metadata() or {}
+    except SafetensorError as error:
+        raise _not_a_model_file(path, str(error)) from None
+    if FORMAT not in found:
+        raise _not_a_model_file(path, "it was not written by lingula")
+    metadata: dict[str, Any] = json.loads(found[FORMAT])
+    return metadata
+
+
+def load_weights(path: Path, module: nn.Module) -> None:
+    """Load a weights file into a module of exactly that shape.
+
+    Raises:
+        UserError: It is missing, a pickle, broken, or its tensors do not fit the module; the module is then unchanged.
+    """
+    read_metadata(path)
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise _not_a_model_file(path, str(error)) from None
+    _check_fit(path, tensors, module.state_dict())
+    module.load_state_dict(tensors)
+
+
+def _check_fit(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    missing, unknown = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
+    remedy = "Load it with the configuration it was trained with (config.yaml of its run)."
+    if missing or unknown:
+        parts = [
+            f"{len(names)} {kind} (first: {names[0]})" for kind, names in [("missing", missing), ("unknown", unknown)] if names
+        ]
+        raise UserError(f"{path} does not fit this model: {' and '.join(parts)} tensors", remedy)
+    for name, value in tensors.items():
+        if value.shape != wanted[name].shape:
+            shapes = f"{tuple(value.shape)} in the file, {tuple(wanted[name].shape)} in the model"
+            raise UserError(f"{path} does not fit this model: {name} is {shapes}", remedy)
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"no such model file: {path}", "Give a run folder, a checkpoint folder or a .safetensors file.")
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start == b"PK" or start[:1] == b"\x80":
+        raise UserError(f"{path} is a Python pickle, which can run code when it is read", "Convert it to safetensors first.")
+
+
+def _not_a_model_file(path: Path, reason: str) -> UserError:
+    return UserError(
+        f"{path} is not a model file ({reason})", "Give a run folder, a checkpoint folder or its weights.safetensors."
+    )
+
+
+class Checkpoints:
+    """The checkpoints of a run: folders `step-000500` that are whole or absent.
+
+    Args:
+        folder: The run's `checkpoints` folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, step: int) -> Path:
+        """Return the folder of a step."""
+        return self.folder / f"step-{step:06d}"
+
+    def steps(self) -> list[int]:
+        """List the steps that have a whole checkpoint, ascending."""
+        return sorted(int(path.name[5:]) for path in self.folder.glob("step-*") if (path / SUMMARY).is_file())
+
+    def save(self, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any], summary: Mapping[str, object]) -> Path:
+        """Write a checkpoint; one that is there already stays, since a step always has the same state.
+
+        Args:
+            step: Steps consumed so far.
+            weights: The method's state dict.
+            state: Optimiser and gradient scaler: tensors and plain values only.
+            summary: Plain values to read without loading anything (seed, precision, …).
+        """
+        target = self.path(step)
+        if target.exists():
+            return target
+        with atomic_folder(target) as temporary:
+            save_weights(temporary / WEIGHTS, weights, {"step": step})
+            torch.save(dict(state), temporary / TRAINING_STATE)
+            write_json(temporary / SUMMARY, {"step": step, **summary})
+        return target
+
+    def load_state(self, step: int, device: torch.device) -> dict[str, Any]:
+        """Read the training state of a step; nothing in it can run code."""
+        state: dict[str, Any] = torch.load(self.path(step) / TRAINING_STATE, map_location=device, weights_only=True)
+        return state
+
+    def summary(self, step: int) -> dict[str, Any]:
+        """Read the plain values saved with a step."""
+        values: dict[str, Any] = read_json(self.path(step) / SUMMARY)
+        return values
+
+    def mark_best(self, step: int, loss: float) -> None:
+        """Remember that a step has the lowest validation loss so far."""
+        write_json(self.folder / _BEST, {"step": step, "validation_loss": loss})
+
+    def best(self) -> tuple[int, float] | None:
+        """Return step and validation loss of the best checkpoint, where one was marked and is still there."""
+        if not (self.folder / _BEST).is_file():
+            return None
+        values = read_json(self.folder / _BEST)
+        return (values["step"], values["validation_loss"]) if values["step"] in self.steps() else None
+
+    def prune(self, keep: int) -> None:
+        """Remove all but the initial, the best and the latest `keep` checkpoints."""
+        steps, best = self.steps(), self.best()
+        stay = {0, *steps[-keep:]} | ({best[0]} if best else set())
+        for step in steps:
+            if step not in stay:
+                shutil.rmtree(self.path(step))
+
+    def remove_leftovers(self) -> None:
+        """Remove what a killed write left behind."""
+        for leftover in self.folder.glob(".step-*.partial"):
+            shutil.rmtree(leftover)
+
+    def find(self, which: str) -> Path:
+        """Return the folder of `best`, `last` or `initial`; `best` is the last one where nothing was validated.
+
+        Raises:
+            UserError: There is no such checkpoint.
+        """
+        steps = self.steps()
+        if not steps or (which == "initial" and steps[0] != 0):
+            raise UserError(f"no {which} checkpoint in {self.folder}", "Train the run first (lingula pretrain … --run …).")
+        if which not in ("best", "last", "initial"):
+            raise UserError(f"unknown checkpoint '{which}'", "Give best, last or initial.")
+        best = self.best()
+        step = {"initial": steps[0], "last": steps[-1], "best": best[0] if best else steps[-1]}[which]
+        return self.path(step)

@@ -1,0 +1,162 @@
+"""From stored grey values to normalised images: augmented for training, fixed for inference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Float
+from torch import Tensor
+
+from lingula.core.randomness import keyed_uniforms
+from lingula.core.types import Images, Pixels
+from lingula.data.augment_config import AugmentConfig
+
+GreyImages: TypeAlias = Float[Tensor, "batch 1 height width"]
+"""Grey values from 0 (black) to 1."""
+
+_LEVELS = 4096
+"""Grey levels that the training's look-up table tells apart in 16-bit images: the depth of a radiograph."""
+_PIXELS_AT_ONCE = 200_000
+"""Pixels that are augmented together: few enough to stay in the processor's cache."""
+_SHRINK_FIRST = 1.25
+"""From this ratio of stored to seen pixels on, images are low-pass filtered before they are sampled."""
+
+
+class ImageTransform:
+    """The transform of a run, for training and for inference; its configuration is all its state.
+
+    Args:
+        config: Strength of the augmentation, crop and normalisation.
+        image_size: Side of the square result, pixels.
+    """
+
+    def __init__(self, config: AugmentConfig, image_size: int) -> None:
+        self.config, self.image_size = config, image_size
+
+    def evaluate(self, pixels: Sequence[Pixels]) -> Images:
+        """Pad to a square, crop the centre, resize with a low-pass filter, normalise; the same for every call.
+
+        Args:
+            pixels: Images `height width`, uint8 or uint16, of any sizes.
+        """
+        squares = [_pad_to_square(image) for image in pixels]
+        if len({(image.shape, image.dtype) for image in squares}) == 1:
+            return self._normalise(self._crop_and_resize(_grey(np.stack(squares))))
+        return self._normalise(torch.cat([self._crop_and_resize(_grey(image[None])) for image in squares]))
+
+    def train(self, pixels: Sequence[Pixels], keys: Sequence[tuple[int | str, ...]]) -> Images:
+        """Vary brightness, contrast, gamma, rotation, shift and scale, perhaps blank a rectangle, normalise.
+
+        A sample's draw depends on its key alone, never on the batch it is in.
+
+        Args:
+            pixels: Square images of one size and type, uint8 or uint16.
+            keys: What each sample's draw is keyed by: seed, epoch, sample id.
+        """
+        images = torch.empty(len(pixels), 1, self.image_size, self.image_size)
+        at_once = max(_PIXELS_AT_ONCE // self.image_size**2, 1)
+        for start in range(0, len(pixels), at_once):
+            rows = slice(start, start + at_once)
+            images[rows] = self._vary(np.stack(pixels[rows]), keys[rows])
+        return images
+
+    def _vary(self, pixels: Pixels, keys: Sequence[tuple[int | str, ...]]) -> Images:
+        draws = _Draws(self.config, np.stack([keyed_uniforms(_Draws.PER_SAMPLE, *key, "augment") for key in keys]))
+        images = _look_up(pixels, draws)
+        if images.shape[-1] * self.config.crop > _SHRINK_FIRST * self.image_size:
+            side = round(self.image_size / self.config.crop)
+            images = F.interpolate(images, (side, side), mode="bilinear", antialias=True)
+        images = F.grid_sample(images, self._grid(draws), mode="bilinear", padding_mode="zeros", align_corners=False)
+        draws.erase(images)
+        return self._normalise(images)
+
+    def _crop_and_resize(self, images: GreyImages) -> GreyImages:
+        side = images.shape[-1]
+        kept = max(round(side * self.config.crop), 1)
+        start = (side - kept) // 2
+        images = images[..., start : start + kept, start : start + kept]
+        if kept == self.image_size:
+            return images
+        return F.interpolate(images, (self.image_size, self.image_size), mode="bilinear", antialias=True)
+
+    def _grid(self, draws: _Draws) -> Float[Tensor, "batch height width 2"]:
+        """Return where each result pixel is sampled, in coordinates from -1 to 1 over the stored image."""
+        along = (torch.arange(self.image_size, dtype=torch.float32) * 2 + 1) / self.image_size - 1
+        x, y = along.view(1, 1, -1), along.view(1, -1, 1)
+        a, b, right, down = torch.from_numpy(draws.affine)[:, :, None, None].unbind(1)
+        grid = torch.empty(len(draws.affine), self.image_size, self.image_size, 2)
+        grid[..., 0] = a * x + (right - b * y)
+        grid[..., 1] = b * x + (a * y + down)
+        return grid
+
+    def _normalise(self, images: GreyImages) -> Images:
+        return images.sub(self.config.mean).mul_(1 / self.config.std)
+
+
+class _Draws:
+    """The random choices of a batch.
+
+    Args:
+        config: Strength of the augmentation.
+        uniforms: `batch 12`, from [0, 1).
+    """
+
+    PER_SAMPLE = 12
+
+    def __init__(self, config: AugmentConfig, uniforms: Float[np.ndarray, "batch 12"]) -> None:
+        turn, scale, right, down, brightness, contrast, power, erase, area, aspect, row, column = uniforms.T
+        angle = np.deg2rad(config.rotation) * (2 * turn - 1)
+        zoom = config.crop / (config.scale[0] + (config.scale[1] - config.scale[0]) * scale)
+        shifts = [2 * config.translation * (2 * share - 1) for share in (right, down)]
+        self.affine = np.stack([zoom * np.cos(angle), zoom * np.sin(angle), *shifts], axis=1).astype(np.float32)
+        self.brightness = config.brightness * (2 * brightness - 1)
+        self.contrast = 1 + config.contrast * (2 * contrast - 1)
+        self.power = (1 + config.gamma) ** (2 * power - 1)
+        self.erased = erase < config.erasing
+        share, ratio = 0.02 + 0.18 * area, 2 ** (2 * aspect - 1)
+        height, width = np.sqrt(share * ratio), np.sqrt(share / ratio)
+        self.boxes = np.stack([row * (1 - height), column * (1 - width), height, width], axis=1)
+
+    def tones(self, levels: int) -> Float[np.ndarray, "batch levels"]:
+        """Return, per sample, the new grey value (0 to 1) of every old one."""
+        power, contrast, brightness = (v.astype(np.float32)[:, None] for v in (self.power, self.contrast, self.brightness))
+        grey = np.linspace(0, 1, levels, dtype=np.float32) ** power
+        return np.clip((grey - np.float32(0.5)) * contrast + (np.float32(0.5) + brightness), 0, 1)
+
+    def erase(self, images: GreyImages) -> None:
+        """Paint a rectangle of 2 to 20 % of the area in mid-grey, where one was drawn (Zhong et al. 2020)."""
+        side = images.shape[-1]
+        for number in np.flatnonzero(self.erased):
+            top, left, height, width = (round(float(part) * side) for part in self.boxes[number])
+            images[number, :, top : top + height, left : left + width] = 0.5
+
+
+def _look_up(pixels: Pixels, draws: _Draws) -> GreyImages:
+    """Apply each sample's tone curve; a table of all levels costs less than arithmetic on all pixels."""
+    if pixels.dtype == np.uint8:
+        levels, indices = 256, torch.from_numpy(pixels)
+    else:
+        levels, indices = _LEVELS, torch.from_numpy((pixels >> 4).astype(np.int16))
+    tables = torch.from_numpy(draws.tones(levels))
+    return torch.gather(tables, 1, indices.flatten(1).long()).view(len(pixels), 1, *pixels.shape[1:])
+
+
+def _grey(pixels: Pixels) -> GreyImages:
+    """Scale whole numbers to the range 0 to 1."""
+    return torch.from_numpy(pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max))[:, None]
+
+
+def _pad_to_square(image: Pixels) -> Pixels:
+    """Add black on both sides of the shorter axis."""
+    height, width = image.shape
+    side = max(height, width)
+    if height == width:
+        return image
+    top, left = (side - height) // 2, (side - width) // 2
+    padded = np.zeros((side, side), image.dtype)
+    padded[top : top + height, left : left + width] = image
+    return padded

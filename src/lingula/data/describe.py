@@ -1,0 +1,117 @@
+"""What a store holds, as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+from rich.table import Table
+
+from lingula.data.splits import SPLITS
+from lingula.data.store import Store
+
+
+def describe(store: Store) -> list[Table]:
+    """Return tables of counts, groups, labels, licences and quarantine, ready for `rich.print`."""
+    tables = [_counts(store), _groups(store)]
+    if store.findings:
+        tables.append(_labels(store))
+    tables.append(_licences(store))
+    if store.quarantine.num_rows:
+        tables.append(_quarantine(store))
+    return tables
+
+
+def _table(title: str, first: str, others: Iterable[str]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    table.add_column(first, overflow="fold")
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _counts(store: Store) -> Table:
+    """Images, studies, patients and text per split."""
+    title = f"{store.name}: {len(store)} images of {store.size} x {store.size} px, {store.about['settings']['bit_depth']} bits"
+    table = _table(title, "", (*SPLITS, "all"))
+    names = {"images": "images", "images_with_text": "images with text", "studies": "studies", "patients": "patients"}
+    for key, name in names.items():
+        table.add_row(name, *(f"{store.about['counts'][split][key]:,}" for split in (*SPLITS, "all")))
+    words = [np.array([len(store.text(row).split()) for row in rows]) for rows in _rows_by_split(store, with_text=True)]
+    table.add_row("words per text (median)", *(f"{np.median(counts):.0f}" if counts.size else "-" for counts in words))
+    table.add_row(
+        "distinct texts", *(f"{len({store.text(r) for r in rows}):,}" for rows in _rows_by_split(store, with_text=True))
+    )
+    return table
+
+
+def _rows_by_split(store: Store, with_text: bool | None = None) -> list[np.ndarray]:
+    return [store.rows(split, with_text=with_text) for split in (*SPLITS, None)]
+
+
+def _groups(store: Store) -> Table:
+    """Projection, sex, age and image size per split."""
+    table = _table("Who and how", "", (*SPLITS, "all"))
+    extra = store.column("extra")
+    for name, values in {"projection": store.column("projection"), "sex": [each.get("sex", "unknown") for each in extra]}.items():
+        for value, _ in Counter(values).most_common(6):
+            table.add_row(f"{name} {value}", *(f"{sum(values[r] == value for r in rows):,}" for rows in _rows_by_split(store)))
+    ages = np.array([_number(each.get("age", "")) for each in extra])
+    longest = np.maximum(store.column("height"), store.column("width")).astype(float)
+    for name, numbers in {"age, years": ages, "longer side, px": longest}.items():
+        table.add_row(f"{name}: median", *(_median(numbers[rows]) for rows in _rows_by_split(store)))
+        table.add_row(f"{name}: range", *(_range(numbers[rows]) for rows in _rows_by_split(store)))
+    table.add_row("age unknown", *(f"{np.isnan(ages[rows]).sum():,}" for rows in _rows_by_split(store)))
+    with_regions = np.array([bool(each) for each in store.column("regions")])
+    table.add_row("images with regions", *(f"{with_regions[rows].sum():,}" for rows in _rows_by_split(store)))
+    return table
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _median(values: np.ndarray) -> str:
+    known = values[~np.isnan(values)]
+    return f"{np.median(known):.0f}" if known.size else "-"
+
+
+def _range(values: np.ndarray) -> str:
+    known = values[~np.isnan(values)]
+    return f"{known.min():.0f}-{known.max():.0f}" if known.size else "-"
+
+
+def _labels(store: Store) -> Table:
+    """Images labelled present per split; absent, uncertain and prevalence among all labelled."""
+    table = _table("Labels (images labelled present)", "finding", (*SPLITS, "all", "absent", "uncertain", "prevalence"))
+    present = store.labels(range(len(store)), store.findings) == 1
+    for number, finding in sorted(enumerate(store.findings), key=lambda item: -int(present[:, item[0]].sum())):
+        counts = store.about["findings"][finding]
+        known = counts["present"] + counts["absent"]
+        table.add_row(
+            finding,
+            *(f"{present[rows, number].sum():,}" for rows in _rows_by_split(store)),
+            f"{counts['absent']:,}",
+            f"{counts['uncertain']:,}",
+            f"{counts['present'] / known:.1%}" if known else "-",
+        )
+    return table
+
+
+def _licences(store: Store) -> Table:
+    table = _table("Licences", "licence", ("images",))
+    for licence, count in Counter(store.column("licence")).most_common():
+        table.add_row(licence or store.about["licence"] or "not stated", f"{count:,}")
+    return table
+
+
+def _quarantine(store: Store) -> Table:
+    table = _table("Quarantine: left out, with the reason", "reason", ("items", "for example"))
+    reasons, paths = (store.quarantine.column(name).to_pylist() for name in ("reason", "path"))
+    for reason, count in Counter(reasons).most_common():
+        table.add_row(reason, f"{count:,}", paths[reasons.index(reason)])
+    return table

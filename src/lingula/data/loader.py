@@ -1,0 +1,205 @@
+"""From rows of a store to batches, in the background, the same whatever the number of workers."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from lingula.core.batch import Batch, Tokens
+from lingula.core.distributed import World
+from lingula.core.randomness import random_generator, random_key
+from lingula.core.types import RowNumbers, TextFeatures
+from lingula.data.augment import ImageTransform
+from lingula.data.report_text import TextView, choose_view
+from lingula.data.samples import BatchOrder
+
+if TYPE_CHECKING:
+    from lingula.data.store import Store
+
+AHEAD = 3
+"""Batches that are kept ready."""
+
+
+@dataclass(frozen=True)
+class TextPlan:
+    """Which texts the samples get, and in which form.
+
+    Args:
+        view: The whole report, a sentence, or either.
+        sections: Sections of the report in use; None: all.
+        lookup: Texts to their cached features, where the text encoder is frozen.
+        tokenise: Texts to tokens, where it is trained.
+    """
+
+    view: TextView
+    sections: Sequence[str] | None = None
+    lookup: Callable[[list[str]], TextFeatures] | None = None
+    tokenise: Callable[[list[str]], Tokens] | None = None
+
+
+@dataclass(frozen=True)
+class BatchBuilder:
+    """Makes a batch of any rows; what is random in it depends on (seed, epoch, row) alone.
+
+    Args:
+        store: Where the samples come from.
+        transform: From pixels to images.
+        seed: Keys augmentation and text views.
+        text: How texts are given; None: no texts.
+        findings: Which labels are given; none: no labels.
+        augment: Whether images are augmented (training) or not (validation).
+    """
+
+    store: Store
+    transform: ImageTransform
+    seed: int
+    text: TextPlan | None = None
+    findings: Sequence[str] = ()
+    augment: bool = True
+
+    def __call__(self, rows: RowNumbers, epoch: int) -> Batch:
+        """Build the batch of some rows."""
+        row_ids, study_ids = self.store.column("row_id"), self.store.column("study_id")
+        pixels = [self.store.pixels(int(row)) for row in rows]
+        keys = [(self.seed, epoch, row_ids[row]) for row in rows]
+        images = self.transform.train(pixels, keys) if self.augment else self.transform.evaluate(pixels)
+        batch = Batch(study_ids=[study_ids[row] for row in rows], images=images)
+        if self.findings:
+            batch = replace(batch, labels=torch.from_numpy(self.store.labels(rows, self.findings)))
+        return batch if self.text is None else self._with_text(batch, rows, keys, self.text)
+
+    def _with_text(self, batch: Batch, rows: RowNumbers, keys: list[tuple[int, int, str]], plan: TextPlan) -> Batch:
+        texts = [
+            choose_view(self.store.text(int(row), plan.sections), plan.view, random_generator(*key, "text"))
+            for row, key in zip(rows, keys, strict=True)
+        ]
+        return replace(
+            batch,
+            texts=texts,
+            groups=torch.tensor([random_key(text) for text in texts]),
+            text_features=plan.lookup(texts) if plan.lookup else None,
+            tokens=plan.tokenise(texts) if plan.tokenise else None,
+        )
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """What one process gets for one step.
+
+    Args:
+        step: Number of the step, from 0.
+        epoch: Number of the pass, from 0.
+        batch: This process's samples.
+        study_ids: Studies of the whole batch, over all processes in the order of ranks.
+    """
+
+    step: int
+    epoch: int
+    batch: Batch
+    study_ids: list[str]
+
+    def pin_memory(self) -> StepBatch:
+        """Copy the tensors to memory from which a GPU can fetch them without waiting."""
+        values = {field.name: getattr(self.batch, field.name) for field in fields(Batch)}
+        pinned: dict[str, Any] = {name: value.pin_memory() for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, batch=replace(self.batch, **pinned))
+
+
+class TrainingLoader:
+    """The batches of a training, step by step; starting at any step gives what an unbroken run would have had there.
+
+    Args:
+        build: Makes a batch of rows.
+        order: Which rows a step gets.
+        world: Which share of them this process loads.
+        workers: Processes that load; 0: a thread beside the training.
+        pin: Whether a GPU will fetch the batches.
+    """
+
+    def __init__(
+        self, build: BatchBuilder, order: BatchOrder, world: World | None = None, workers: int = 0, pin: bool = False
+    ) -> None:
+        self.build, self.order, self.world, self.workers, self.pin = build, order, world or World(), workers, pin
+
+    def batch(self, step: int) -> StepBatch:
+        """Load one step's batch now."""
+        rows, epoch = self.order.rows(step), self.order.epoch(step)
+        share = len(rows) // self.world.size
+        own = rows[self.world.rank * share : (self.world.rank + 1) * share]
+        study_ids = self.build.store.column("study_id")
+        return StepBatch(step, epoch, self.build(own, epoch), [study_ids[row] for row in rows])
+
+    def batches(self, first_step: int, last_step: int) -> Generator[StepBatch, None, None]:
+        """Yield the batches of the steps from `first_step` up to, not including, `last_step`."""
+        steps = range(first_step, last_step)
+        if self.workers == 0:
+            yield from _in_background(lambda step: self._pinned(self.batch(step)), steps)
+        else:
+            yield from DataLoader(_Steps(self), batch_size=None, sampler=steps, num_workers=self.workers, pin_memory=self.pin)
+
+    def _pinned(self, item: StepBatch) -> StepBatch:
+        return item.pin_memory() if self.pin else item
+
+
+class _Steps(Dataset[StepBatch]):
+    def __init__(self, loader: TrainingLoader) -> None:
+        self._loader = loader
+
+    def __getitem__(self, step: int) -> StepBatch:
+        return self._loader.batch(step)
+
+
+def _in_background(load: Callable[[int], StepBatch], steps: range) -> Generator[StepBatch, None, None]:
+    """Load in a thread, a few batches ahead; an error there is raised here."""
+    ready: queue.Queue[StepBatch | BaseException] = queue.Queue(maxsize=AHEAD)
+    stop, started = threading.Event(), threading.Event()
+
+    def work() -> None:
+        _use_one_thread()
+        started.set()
+        try:
+            for step in steps:
+                _put(ready, load(step), stop)
+                if stop.is_set():
+                    return
+        except BaseException as error:
+            _put(ready, error, stop)
+
+    threads = torch.get_num_threads()
+    thread = threading.Thread(target=work, name="loader", daemon=True)
+    thread.start()
+    started.wait()
+    torch.set_num_threads(threads)
+    try:
+        for _ in steps:
+            item = ready.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _use_one_thread() -> None:
+    """Let this thread compute alone: two teams on the same cores wait for each other.
+
+    The number is kept per thread once it has been asked for; the caller resets the default for new threads.
+    """
+    torch.get_num_threads()
+    torch.set_num_threads(1)
+
+
+def _put(ready: queue.Queue[StepBatch | BaseException], item: StepBatch | BaseException, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            return ready.put(item, timeout=0.1)
+        except queue.Full:
+            continue

@@ -1,0 +1,177 @@
+"""From a source to a store: checked, split by patient, read in a process pool, written shard by shard, resumable."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from lingula.core.errors import UserError
+from lingula.core.files import read_json, write_json
+from lingula.core.progress import ProgressBar
+from lingula.data.prepare_config import PrepareConfig
+from lingula.data.shard_pool import ShardPool
+from lingula.data.shards import shard_fingerprint, shard_is_whole
+from lingula.data.splits import note_split, split_of
+from lingula.data.store_schema import PREPARE_FILE, SHARDS_FOLDER, STORE_FILE, STORE_VERSION, shard_name
+from lingula.data.store_summary import summarise_store
+from lingula.data.study import Source, Split, Study
+
+
+@dataclass(frozen=True)
+class PrepareSummary:
+    """What a finished store holds.
+
+    Args:
+        store: Its folder.
+        counts: Images, studies, patients, and images with text, in all and per split (keys `all`, `train`, `val`, `test`).
+        findings: Per finding, how many images are labelled present, absent, uncertain.
+        quarantined: How many items could not be read.
+        reasons: Why, with how often, most frequent first.
+        shards_written: Shards made by this call.
+        shards_kept: Shards that were finished before.
+    """
+
+    store: Path
+    counts: dict[str, dict[str, int]]
+    findings: dict[str, dict[str, int]]
+    quarantined: int
+    reasons: dict[str, int]
+    shards_written: int
+    shards_kept: int
+
+
+@dataclass
+class _Plan:
+    """What the first walk through a source finds out, before anything is written."""
+
+    splits: dict[str, Split] = field(default_factory=dict)
+    studies: int = 0
+
+
+def prepare(
+    source: Source, store: Path, settings: PrepareConfig | None = None, workers: int = 2, overwrite: bool = False
+) -> PrepareSummary:
+    """Make a store of a source, or finish one that was interrupted.
+
+    Finished shards are kept as they are. The result depends on source and settings only, not on the number of workers.
+
+    Args:
+        source: Studies and their images.
+        store: Folder of the store.
+        settings: Image size, shard size, split.
+        workers: Processes that read images; 1 reads in this process.
+        overwrite: Replace a store that was made with other settings.
+
+    Raises:
+        UserError: The source is empty or contradicts itself (a study twice, a patient in two splits), or the folder holds
+            something else or a store with other settings.
+    """
+    settings = settings or PrepareConfig()
+    plan = _check(source)
+    described = {"source": source.name, "source_settings": source.settings(), **settings.model_dump(mode="json")}
+    described = json.loads(json.dumps(described))
+    _claim(store, described, overwrite)
+    fingerprints: list[str] = []
+    written = _write_shards(source, plan, settings, described, store, workers, fingerprints)
+    if written or not (store / STORE_FILE).is_file():
+        write_json(store / STORE_FILE, summarise_store(source, described, store, len(fingerprints)))
+    about = read_json(store / STORE_FILE)
+    return PrepareSummary(
+        store=store,
+        counts=about["counts"],
+        findings=about["findings"],
+        quarantined=about["quarantined"],
+        reasons=about["quarantine_reasons"],
+        shards_written=written,
+        shards_kept=len(fingerprints) - written,
+    )
+
+
+def _check(source: Source) -> _Plan:
+    """Walk through the studies once and find contradictions before the long work begins."""
+    plan = _Plan()
+    seen: set[str] = set()
+    for study in source:
+        if study.study_id in seen:
+            raise UserError(f"{source.name}: study '{study.study_id}' comes twice", "Give every study one id.")
+        seen.add(study.study_id)
+        note_split(plan.splits, study)
+        plan.studies += 1
+    if not plan.studies:
+        raise UserError(f"source {source.name} holds no study", "Check the table or folder it is made from.")
+    return plan
+
+
+def _claim(store: Path, described: dict[str, Any], overwrite: bool) -> None:
+    """Make sure that the folder is new or holds this very store, finished or not."""
+    if store.is_dir() and any(store.iterdir()):
+        if not (store / PREPARE_FILE).is_file():
+            raise UserError(f"{store} exists and is not a store", "Choose another folder.")
+        other = _differences(read_json(store / PREPARE_FILE), described)
+        if overwrite:
+            shutil.rmtree(store)
+        elif other:
+            raise UserError(
+                f"{store} was prepared differently ({other})", "Choose another folder, or replace it with --overwrite."
+            )
+    elif store.exists() and not store.is_dir():
+        raise UserError(f"{store} is a file", "Choose another folder.")
+    for leftover in (store / SHARDS_FOLDER).glob(".*.partial"):
+        shutil.rmtree(leftover)
+    if not (store / PREPARE_FILE).is_file():
+        write_json(store / PREPARE_FILE, {"version": STORE_VERSION, **described})
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Name what differs between two sets of settings, empty where nothing does."""
+    if before.get("version") != STORE_VERSION:
+        return f"version {before.get('version')} instead of {STORE_VERSION}"
+    flat_before, flat_now = ({**d, **d.get("source_settings", {})} for d in (before, now))
+    keys = [key for key in flat_now if key != "source_settings" and flat_before.get(key) != flat_now[key]]
+    return ", ".join(f"{key}: {flat_before.get(key)!r} instead of {flat_now[key]!r}" for key in keys[:3])
+
+
+def _write_shards(
+    source: Source,
+    plan: _Plan,
+    settings: PrepareConfig,
+    described: dict[str, Any],
+    store: Path,
+    workers: int,
+    fingerprints: list[str],
+) -> int:
+    """Write the shards that are not there yet, at most a few in memory; return how many."""
+    written = 0
+    with ProgressBar("preparing", plan.studies) as bar, ShardPool(source, settings, workers) as pool:
+        for number, studies in enumerate(_shards_of(source, plan, settings)):
+            folder = store / SHARDS_FOLDER / shard_name(number)
+            fingerprints.append(shard_fingerprint(described, studies))
+            if shard_is_whole(folder, fingerprints[-1]):
+                bar.advance(len(studies))
+                continue
+            if folder.exists():
+                raise UserError(
+                    f"{folder} holds other studies than {source.name} now gives", "Replace the store with --overwrite."
+                )
+            written += 1
+            for finished in pool.submit(studies, folder, fingerprints[-1]):
+                bar.advance(finished)
+        for finished in pool.drain():
+            bar.advance(finished)
+    return written
+
+
+def _shards_of(source: Source, plan: _Plan, settings: PrepareConfig) -> Iterator[list[Study]]:
+    """Yield the studies shard by shard, every study with its patient's split."""
+    studies = iter(source)
+    while chunk := list(islice(studies, settings.shard_studies)):
+        yield [study.model_copy(update={"split": _split(study.patient_id, plan, settings)}) for study in chunk]
+
+
+def _split(patient_id: str, plan: _Plan, settings: PrepareConfig) -> Split:
+    return plan.splits.get(patient_id) or split_of(patient_id, settings.split_fractions, settings.split_seed)

@@ -1,0 +1,1 @@
+"""Sources: data sets in their published layouts, one file each."""

@@ -1,0 +1,78 @@
+"""Boxes and masks that tables list per image."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from lingula.core.errors import UserError
+from lingula.data.report_text import split_sentences
+from lingula.data.sources.tables import Row, Table
+from lingula.data.study import Region, Report
+
+TO_BE_MEASURED = (0.0, 0.0, 0.0, 0.0)
+"""Box of a region whose mask has not been read yet."""
+
+
+class RegionTables:
+    """Regions by the path of their image.
+
+    Args:
+        boxes: Columns image, x1, y1, x2, y2 and phrase or label; kind and sentence where known.
+        masks: Columns image, mask and label or phrase; kind where known.
+
+    Raises:
+        UserError: A column is missing.
+    """
+
+    def __init__(self, boxes: Table | None, masks: Table | None) -> None:
+        self._boxes = _by_image(boxes, ("x1", "y1", "x2", "y2")) if boxes else {}
+        self._masks = _by_image(masks, ("mask",)) if masks else {}
+
+    def images(self) -> set[str]:
+        """Return the paths of all images that have a region."""
+        return {*self._boxes, *self._masks}
+
+    def read(self, image: str, image_index: int, report: Report | None) -> list[Region]:
+        """Return the regions of one image, boxes first."""
+        sentences = split_sentences(report.text) if report and image in self._boxes else []
+        regions = []
+        for row in self._boxes.get(image, []):
+            named = [sentence for sentence in split_sentences(row.get("sentence", "")) if sentence in sentences]
+            regions.append(
+                Region(
+                    finding=_finding(row),
+                    kind=row.get("kind", ""),
+                    box=_box(row, image),
+                    phrase=row.get("phrase", ""),
+                    sentence_index=sentences.index(named[0]) if named else None,
+                    image_index=image_index,
+                )
+            )
+        for row in self._masks.get(image, []):
+            found, kind = _finding(row), row.get("kind", "")
+            regions.append(Region(finding=found, kind=kind, box=TO_BE_MEASURED, mask=row["mask"], image_index=image_index))
+        return regions
+
+
+def _by_image(table: Table, required: tuple[str, ...]) -> dict[str, list[Row]]:
+    for column in ("image", *required):
+        table.require(column, "every region needs it")
+    if not {"phrase", "label"} & set(table.columns):
+        table.require("label", "it names the finding")
+    rows: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in table.rows:
+        rows[row["image"]].append(row)
+    return dict(rows)
+
+
+def _finding(row: Row) -> str:
+    return row.get("label") or row.get("phrase") or "unnamed"
+
+
+def _box(row: Row, image: str) -> tuple[float, float, float, float]:
+    try:
+        x1, y1, x2, y2 = (float(row[name]) for name in ("x1", "y1", "x2", "y2"))
+    except ValueError:
+        cells = ", ".join(row[name] for name in ("x1", "y1", "x2", "y2"))
+        raise UserError(f"box of {image} is not four numbers: {cells}", "Mend the table of boxes.") from None
+    return x1, y1, x2, y2
