@@ -1,0 +1,38 @@
+"""Every array of the evaluation, named once, with its axes."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+Numbers: TypeAlias = Float[np.ndarray, "..."]
+Scores: TypeAlias = Float[np.ndarray, "images"]
+Targets: TypeAlias = Float[np.ndarray, "images"]
+"""1 present, 0 absent, NaN unknown."""
+Positive: TypeAlias = Bool[np.ndarray, "images"]
+Weights: TypeAlias = Float[np.ndarray, "resamples images"]
+"""How much each image counts in each resample."""
+PerResample: TypeAlias = Float[np.ndarray, "resamples"]
+PerQuery: TypeAlias = Float[np.ndarray, "queries"]
+PerFinding: TypeAlias = Float[np.ndarray, "findings"]
+Statistics: TypeAlias = Float[np.ndarray, "resamples numbers"]
+
+ImageScores: TypeAlias = Float[np.ndarray, "images findings"]
+ImageTargets: TypeAlias = Float[np.ndarray, "images findings"]
+UnitScores: TypeAlias = Float[np.ndarray, "units images findings"]
+"""Units are fits: random draws and folds; NaN where a unit does not score an image."""
+
+EncodedFeatures: TypeAlias = Float[np.ndarray, "images features"]
+"""Pooled image features before projection."""
+EncodedLatents: TypeAlias = Float[np.ndarray, "images latent"]
+"""L2-normalised latents; no columns for a model without text."""
+TextLatents: TypeAlias = Float[np.ndarray, "texts latent"]
+FindingLatents: TypeAlias = Float[np.ndarray, "findings latent"]
+Latent: TypeAlias = Float[np.ndarray, "latent"]
+
+Similarity: TypeAlias = Float[np.ndarray, "queries items"]
+Right: TypeAlias = Bool[np.ndarray, "queries items"]
+
+Array: TypeAlias = np.ndarray[Any, Any]

@@ -1,0 +1,71 @@
+"""What to evaluate, on which rows, and how: read by the command line before anything heavy is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from lingula.core.config import Config
+
+TaskName = Literal["zero-shot", "probe", "retrieve", "supervised"]
+
+
+class EvaluateConfig(Config):
+    """One evaluation: tasks, rows, findings and the numbers of their protocols."""
+
+    store: Path
+    """Folder of the store."""
+    task: tuple[TaskName, ...] = ("zero-shot", "probe", "retrieve")
+    """Which tasks to run."""
+    split: Literal["train", "val", "test"] = "test"
+    """Split whose rows are scored; thresholds and hyper-parameters always come from val."""
+    label: tuple[str, ...] = ()
+    """Findings to score; none named: every finding of the store with both classes."""
+    against: str | None = None
+    """Negatives are the rows that carry this label and not the finding (e.g. "No Finding"); None: rows labelled absent."""
+    where: tuple[str, ...] = ()
+    """Row filters COLUMN=PATTERN, all of which must hold, e.g. "projection=PA" or "source=NIH*"."""
+    sections: tuple[str, ...] = ()
+    """Report sections that retrieval reads; none named: all."""
+    prompts: Path | None = None
+    """YAML file of prompts: finding to {positive: [...], negative: [...]}."""
+    temperature: float = Field(default=0.1, gt=0)
+    """Temperature of the zero-shot softmax between the positive and the negative prompt."""
+    threshold: Literal["f1", "mcc"] = "f1"
+    """What the decision threshold maximises on validation."""
+    fraction: tuple[float, ...] = (0.01, 0.1, 1.0)
+    """Shares of the training patients that the probe learns from."""
+    draws: int = Field(default=3, ge=1)
+    """Random draws of patients for every fraction below 1."""
+    folds: int = Field(default=0, ge=0)
+    """0: the store's splits; k: k-fold by patient over all rows (test, next fold validation, rest training)."""
+    regularisation: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    """Values of C (inverse L2 penalty) among which the probe chooses on validation."""
+    k: tuple[int, ...] = (1, 5, 10)
+    """Cut-offs of recall@k and precision@k."""
+    gallery: int = Field(default=1000, ge=0)
+    """Studies in the retrieval gallery, drawn by seed; 0: all."""
+    distinct_reports: bool = False
+    """Whether the gallery holds every report text only once."""
+    bootstrap: int = Field(default=1000, ge=0)
+    """Resamples of patients for the 95 % intervals; 0: no intervals."""
+    seed: int = 0
+    """Seed of folds, draws, gallery and bootstrap."""
+    compare_start: bool = False
+    """Also score the weights that the run started from, and report the paired difference."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(not 0 < fraction <= 1 for fraction in self.fraction):
+            raise ValueError("fraction lies above 0 and at most at 1")
+        if any(c <= 0 for c in self.regularisation) or not self.regularisation:
+            raise ValueError("regularisation needs positive values")
+        if any(k < 1 for k in self.k) or not self.k:
+            raise ValueError("k needs values of at least 1")
+        if self.folds == 1:
+            raise ValueError("folds is 0 or at least 2")
+        if any("=" not in filter_ for filter_ in self.where):
+            raise ValueError("every filter of where reads COLUMN=PATTERN")
+        return self

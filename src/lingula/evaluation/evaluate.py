@@ -1,0 +1,76 @@
+"""Run tasks for one encoder and save what they leave behind."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+from lingula.core.errors import UserError, nearest
+from lingula.core.files import write_json
+from lingula.data.store import Store
+from lingula.evaluation.cohort import data_counts
+from lingula.evaluation.comparison import paired_difference
+from lingula.evaluation.config import EvaluateConfig
+from lingula.evaluation.encoder import Encoder
+from lingula.evaluation.result import TaskResult
+from lingula.evaluation.samples import collect_samples, save_samples
+
+TASKS = {
+    "zero-shot": "lingula.evaluation.tasks.zero_shot",
+    "probe": "lingula.evaluation.tasks.probe",
+    "retrieve": "lingula.evaluation.tasks.retrieve",
+    "supervised": "lingula.evaluation.tasks.supervised",
+}
+"""Task to the module that holds its `run`; a new task is one line here."""
+
+Task = Callable[[Encoder, Store, EvaluateConfig, Path | None], TaskResult]
+
+DATA = "data.json"
+DIFFERENCE = "against_start.json"
+START = "start"
+
+
+def task(name: str) -> Task:
+    """Return a task's `run`.
+
+    Raises:
+        UserError: There is no such task.
+    """
+    if name not in TASKS:
+        raise UserError(f"no such task: {name}", nearest(name, TASKS) or f"Tasks: {', '.join(TASKS)}.")
+    run: Task = importlib.import_module(TASKS[name]).run
+    return run
+
+
+def evaluate(
+    encoder: Encoder, store: Store, config: EvaluateConfig, folder: Path, start: Encoder | None = None, samples: bool = True
+) -> dict[str, TaskResult]:
+    """Run the tasks; leave `TASK/result.json` and `TASK/predictions.parquet`, the data counts and a few samples in a folder.
+
+    Args:
+        encoder: The model.
+        store: The images.
+        config: Which tasks, and their numbers.
+        folder: Usually RUN/evaluation; the embedding cache lives there too.
+        start: The weights the run started from: scored too, with the paired difference in `TASK/against_start.json`.
+        samples: Whether to keep a few images with their prompts and retrieved reports for the report page.
+
+    Raises:
+        UserError: A task cannot be run on this store with this model.
+    """
+    results: dict[str, TaskResult] = {}
+    write_json(folder / DATA, data_counts(store))
+    for name in config.task:
+        run = task(name)
+        result = run(encoder, store, config, folder)
+        result.save(folder / name)
+        results[name] = result
+        if start is not None:
+            before = run(start, store, config, folder)
+            before.save(folder / START / name)
+            difference = paired_difference(result, before, config.bootstrap, config.seed)
+            write_json(folder / name / DIFFERENCE, [row.model_dump(mode="json") for row in difference])
+    if samples:
+        save_samples(folder, collect_samples(encoder, store, config, folder))
+    return results

@@ -1,0 +1,290 @@
+"""Figures of the report page, as inline SVG that takes its ink from the page (light, dark, print)."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lingula.evaluation.arrays import Array
+from lingula.evaluation.result import ResultRow, TaskResult
+from lingula.evaluation.run_view import RunView
+from lingula.evaluation.scored import MACRO
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, FAINT = "#010203", "#040506"
+"""Placeholder colours, replaced by the page's own text and line colours."""
+PALETTE = ("#2f6fb0", "#d1782f", "#3d9a6b", "#a25bb0", "#b8475a", "#7a7f35")
+"""One colour per run, legible on white and on near-black."""
+MARKERS = ("o", "s", "D", "^", "v", "P")
+POINTS = 300
+"""Most points of a curve; longer ones are averaged in blocks."""
+
+
+def figure_svg(figure: Figure, name: str, description: str) -> str:
+    """Turn a figure into an inline SVG with an accessible description.
+
+    Args:
+        figure: The figure; it is closed.
+        name: Makes the ids inside the SVG unique on the page.
+        description: What a reader who does not see the figure should know.
+    """
+    import matplotlib.pyplot as plt
+
+    buffer = io.StringIO()
+    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.04, metadata={"Date": None})
+    plt.close(figure)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\n?", "", text, flags=re.DOTALL)
+    text = text.replace(INK, "currentColor").replace(FAINT, "var(--line)")
+    text = re.sub(r'(id="|url\(#|xlink:href="#)', rf"\1{name}-", text)
+    text = re.sub(r'font: ([^;"]*)', lambda match: f"font: {_page_font(match[1])}", text)
+    label = description.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    text = re.sub(r'<svg height="[^"]*"|<svg width="[^"]*"', "<svg", text, count=1)
+    width = re.search(r'viewBox="0 0 ([0-9.]+) ', text)
+    size = f' style="max-width:{float(width[1]) * 1.33:.0f}px"' if width else ""
+    return re.sub(r"<svg[^>]*>", lambda match: _opening(match[0], label, size), text, count=1)
+
+
+def _opening(tag: str, label: str, size: str) -> str:
+    box = re.search(r'viewBox="[^"]*"', tag)
+    return (
+        f'<svg {box[0] if box else ""} role="img" aria-label="{label}"{size} xmlns="http://www.w3.org/2000/svg" '
+        'xmlns:xlink="http://www.w3.org/1999/xlink">'
+    )
+
+
+def _page_font(font: str) -> str:
+    """Keep weight and size, take the family from the page."""
+    return re.sub(r"(\d(?:\.\d+)?px).*", r"\1 var(--sans)", font)
+
+
+def _new(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Figure, Array]:
+    """Make a figure in the page's style; axes come as a flat array."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    style: dict[Any, Any] = {
+        "font.size": 9,
+        "axes.titlesize": 9.5,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": FAINT,
+        "axes.labelcolor": INK,
+        "axes.titlecolor": INK,
+        "text.color": INK,
+        "xtick.color": FAINT,
+        "ytick.color": FAINT,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "axes.grid": True,
+        "grid.color": FAINT,
+        "grid.linewidth": 0.5,
+        "lines.linewidth": 1.6,
+    }
+    with plt.rc_context(style):
+        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
+    return figure, axes.ravel()
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """Give each run its colour, the same in every figure."""
+    return {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(names)}
+
+
+def curve_names(runs: Sequence[RunView]) -> list[tuple[str, str, str]]:
+    """Return title, training name and validation name of the curves to draw: loss, learning rate, the rest of validation."""
+    keys = dict.fromkeys(key for run in runs for entry in run.metrics for key in entry)
+    curves = [("Loss", "loss", "validation/loss")]
+    curves += [(k.removeprefix("loss/").capitalize() + " loss", k, f"validation/{k}") for k in keys if k.startswith("loss/")]
+    if len(curves) == 2:
+        curves.pop()
+    curves += [("Learning rate", key, "") for key in keys if key in ("learning_rate", "lr")]
+    used = {name for curve in curves for name in curve[1:]}
+    extra = [key for key in keys if key.startswith("validation/") and key not in used and not key.startswith("validation/loss")]
+    return [*curves, *[(key.removeprefix("validation/").replace("_", " "), "", key) for key in extra]][:6]
+
+
+def series(run: RunView, name: str) -> tuple[Array, Array]:
+    """Return steps and values of one logged number; a name `validation/x` also finds `x` of entries with split "val"."""
+    found = []
+    for entry in run.metrics:
+        value = entry.get(name) if entry.get("split") != "val" else None
+        if value is None and name.startswith("validation/") and entry.get("split") == "val":
+            value = entry.get(name.removeprefix("validation/"))
+        if isinstance(value, int | float) and "step" in entry:
+            found.append((float(entry["step"]), float(value)))
+    points = np.array(found or np.zeros((0, 2)))
+    block = max(1, -(-len(points) // POINTS))
+    whole = points[: len(points) // block * block].reshape(-1, block, 2).mean(axis=1) if block > 1 else points
+    return whole[:, 0], whole[:, 1]
+
+
+def training_curves(runs: Sequence[RunView]) -> str:
+    """Draw loss (training thin, validation with dots), learning rate and the other validation numbers; "" without any."""
+    runs = [run for run in runs if run.metrics]
+    panels = [
+        (title, train, val)
+        for title, train, val in curve_names(runs)
+        if any(len(series(r, n)[0]) for r in runs for n in (train, val) if n)
+    ]
+    if not panels:
+        return ""
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    figure, axes = _new(lines, columns, (3.0 * columns + 0.3, 2.3 * lines))
+    colour = colours([run.name for run in runs])
+    for axis, (title, train, val) in zip(axes, panels, strict=False):
+        for run in runs:
+            if train:
+                axis.plot(*series(run, train), color=colour[run.name], alpha=0.55 if val else 1.0, linewidth=1.2)
+            if val:
+                axis.plot(*series(run, val), color=colour[run.name], marker="o", markersize=3)
+        axis.set_title(title, loc="left", fontweight="bold", fontsize=9.5)
+        axis.set_xlabel("step")
+        axis.ticklabel_format(axis="y", scilimits=(-4, 5))
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
+    _legend(figure, axes[0], colour, lines=True)
+    summary = "; ".join(f"{run.name}: loss {_ends(series(run, 'loss')[1])}" for run in runs)
+    return figure_svg(figure, "curves", f"Training curves. {summary}.")
+
+
+def _ends(values: Array) -> str:
+    return f"from {values[0]:.3g} to {values[-1]:.3g}" if len(values) else "not logged"
+
+
+def _legend(figure: Figure, axis: Axes, colour: Mapping[str, str], lines: bool = False) -> None:
+    """Put one legend under the whole figure; a single run needs none."""
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=value,
+            marker="" if lines else MARKERS[place % len(MARKERS)],
+            linestyle="-" if lines else "none",
+            label=name,
+        )
+        for place, (name, value) in enumerate(colour.items())
+    ]
+    if lines:
+        handles.append(Line2D([], [], color=FAINT, marker="o", markersize=3, label="with dots: validation"))
+    if len(colour) > 1 or lines:
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), labelcolor=INK, fontsize=9, frameon=False)
+
+
+def finding_bars(task: str, results: Mapping[str, TaskResult], setting: str, metric: str = "AUROC") -> str:
+    """Draw a metric per finding as dots with 95 % intervals, one per run, best first; the dashed line is chance.
+
+    Args:
+        task: The task, for the description.
+        results: Run to result.
+        setting: Which setting of the task.
+        metric: The metric.
+    """
+    rows: dict[str, dict[str, ResultRow]] = {}
+    for name, result in results.items():
+        for row in result.rows:
+            if (row.metric, row.setting, row.subgroup) == (metric, setting, "all") and row.value is not None:
+                rows.setdefault(row.label, {})[name] = row
+    labels = [label for label in rows if label != MACRO]
+    if not labels:
+        return ""
+    labels.sort(key=lambda label: -max(float(row.value or 0) for row in rows[label].values()))
+    if len(labels) > 1 and MACRO in rows:
+        labels.append(MACRO)
+    colour = colours(list(results))
+    figure, (axis,) = _new(1, 1, (7.6, 0.9 + len(labels) * (0.14 + 0.075 * len(results))))
+    step = 0.62 / max(len(results), 1)
+    for place, label in enumerate(labels):
+        for number, name in enumerate(results):
+            if name not in rows[label]:
+                continue
+            row = rows[label][name]
+            height = place + (number - (len(results) - 1) / 2) * step
+            if row.low is not None and row.high is not None:
+                axis.plot(
+                    [row.low, row.high], [height, height], color=colour[name], linewidth=1.6, alpha=0.6, solid_capstyle="round"
+                )
+            axis.plot([row.value], [height], MARKERS[number % len(MARKERS)], color=colour[name], markersize=4.5)
+    if metric == "AUROC":
+        axis.axvline(0.5, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+    if labels[-1] == MACRO and len(labels) > 1:
+        axis.axhline(len(labels) - 1.5, color=FAINT, linewidth=1)
+    names = [_finding_label(label, rows[label]) for label in labels]
+    axis.set_yticks(range(len(labels)), names)
+    axis.set_ylim(len(labels) - 0.5, -0.5)
+    axis.grid(axis="y", visible=False)
+    axis.tick_params(axis="y", length=0)
+    axis.set_xlabel(f"{metric}, 95 % interval; dashed: chance" if metric == "AUROC" else metric)
+    _legend(figure, axis, colour)
+    best = "; ".join(f"{name} {row.value:.3f}" for name, row in rows.get(MACRO, rows[labels[0]]).items())
+    return figure_svg(figure, f"bars-{task}-{_slug(setting)}", f"{metric} per finding, {task} {setting}. Mean: {best}.")
+
+
+def _finding_label(label: str, rows: Mapping[str, ResultRow]) -> str:
+    if label == MACRO:
+        return "mean of findings"
+    return f"{label} ({next(iter(rows.values())).positives})"
+
+
+def roc_curves(results: Mapping[str, TaskResult], most: int = 15) -> str:
+    """Draw ROC curves as small multiples, one panel per finding, from the saved predictions; "" where there are none."""
+    curves = {name: _roc_points(result) for name, result in results.items()}
+    findings = sorted({finding for values in curves.values() for finding in values})[:most]
+    if not findings:
+        return ""
+    columns = min(5, len(findings))
+    lines = -(-len(findings) // columns)
+    figure, axes = _new(lines, columns, (1.75 * columns + 0.4, 1.85 * lines + 0.3), sharex=True, sharey=True)
+    colour = colours(list(results))
+    for axis, finding in zip(axes, findings, strict=False):
+        axis.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        for name, values in curves.items():
+            if finding in values:
+                axis.plot(*values[finding], color=colour[name], linewidth=1.3)
+        axis.set_title(finding, loc="left", fontsize=8.5)
+        axis.set_aspect("equal")
+        axis.set_xticks([0, 0.5, 1], ["0", "½", "1"])
+        axis.set_yticks([0, 0.5, 1], ["0", "½", "1"])
+    for axis in axes[len(findings) :]:
+        axis.set_visible(False)
+    _legend(figure, axes[0], colour)
+    task = next(iter(results.values())).task
+    return figure_svg(figure, f"roc-{task}", f"ROC curves of {', '.join(findings)} for {', '.join(results)}.")
+
+
+def _roc_points(result: TaskResult) -> dict[str, tuple[Array, Array]]:
+    """Return false and true positive rates per finding, from the last setting's first unit."""
+    table = result.predictions
+    columns = {name: table.column(name).to_numpy() for name in ("setting", "unit", "finding", "target", "score")}
+    keep = (columns["setting"] == columns["setting"][-1]) & (columns["unit"] == 0) & ~np.isnan(columns["target"].astype(float))
+    points = {}
+    for finding in dict.fromkeys(columns["finding"][keep]):
+        chosen = keep & (columns["finding"] == finding)
+        order = np.argsort(-columns["score"][chosen], kind="stable")
+        positive, score = columns["target"][chosen][order] == 1, columns["score"][chosen][order]
+        if not positive.any() or positive.all():
+            continue
+        last = np.append(score[1:] != score[:-1], True)
+        true, false = np.cumsum(positive)[last] / positive.sum(), np.cumsum(~positive)[last] / (~positive).sum()
+        thin = np.unique(np.linspace(0, len(true) - 1, min(len(true), POINTS)).astype(int))
+        points[str(finding)] = np.append(0.0, false[thin]), np.append(0.0, true[thin])
+    return points
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "all"

@@ -1,0 +1,117 @@
+"""Prompts: what a finding's presence and absence are called, and their latents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from lingula.core.config import Config, read_yaml
+from lingula.core.errors import UserError, nearest
+from lingula.evaluation.arrays import FindingLatents, Latent
+from lingula.evaluation.encoder import Encoder
+
+POSITIVE = (
+    "{finding}",
+    "there is {finding}",
+    "{finding} is present",
+    "findings consistent with {finding}",
+    "evidence of {finding}",
+)
+NEGATIVE = ("no {finding}", "there is no {finding}", "no evidence of {finding}", "{finding} is absent", "without {finding}")
+NORMAL = {"no finding", "normal"}
+
+
+class Prompts(Config):
+    """The phrasings of one finding; each side is an ensemble."""
+
+    positive: tuple[str, ...] = Field(min_length=1)
+    negative: tuple[str, ...] = Field(min_length=1)
+
+
+def default_prompts(finding: str) -> Prompts:
+    """Build prompts for any finding from templates; "No Finding" is asked for as a normal chest."""
+    if finding.lower() in NORMAL:
+        return Prompts(
+            positive=("normal chest radiograph", "no acute cardiopulmonary abnormality", "the lungs are clear"),
+            negative=("abnormal chest radiograph", "there is an abnormality", "acute cardiopulmonary abnormality"),
+        )
+    words = finding.replace("_", " ").split()
+    name = " ".join(word if word.isupper() and len(word) > 1 else word.lower() for word in words)
+    return Prompts(
+        positive=tuple(template.format(finding=name) for template in POSITIVE),
+        negative=tuple(template.format(finding=name) for template in NEGATIVE),
+    )
+
+
+def read_prompts(path: Path, known: Sequence[str]) -> dict[str, Prompts]:
+    """Read a prompt file: YAML, finding to {positive: [...], negative: [...]}.
+
+    Args:
+        path: The file.
+        known: The findings of the store.
+
+    Raises:
+        UserError: The file is missing or malformed, or names a finding that the store does not have.
+    """
+    result = {}
+    for finding, values in read_yaml(path).items():
+        if finding not in known:
+            remedy = nearest(str(finding), known) or f"The store knows: {', '.join(known)}."
+            raise UserError(f"{path}: unknown finding '{finding}'", remedy)
+        if not isinstance(values, dict):
+            raise UserError(f"{path}: '{finding}' needs two lists", "Write positive: [...] and negative: [...] below it.")
+        result[str(finding)] = Prompts.from_values(values, f"{path}: {finding}")
+    return result
+
+
+def choose_prompts(
+    findings: Sequence[str], known: Sequence[str], path: Path | None = None, own: Mapping[str, Prompts] | None = None
+) -> dict[str, Prompts]:
+    """Choose prompts per finding: from the file, else the store's own, else from templates.
+
+    Args:
+        findings: Findings to ask for.
+        known: The findings of the store.
+        path: A prompt file.
+        own: Prompts that belong to the store (the phantom has held-out phrasings).
+
+    Raises:
+        UserError: A finding is not known to the store, or the file is malformed.
+    """
+    for finding in findings:
+        if finding not in known:
+            remedy = nearest(finding, known) or f"The store knows: {', '.join(known)}."
+            raise UserError(f"unknown finding '{finding}'", remedy)
+    written = read_prompts(path, known) if path else {}
+    own = own or {}
+    return {finding: written.get(finding) or own.get(finding) or default_prompts(finding) for finding in findings}
+
+
+def phantom_prompts() -> dict[str, Prompts]:
+    """Return the phantom's prompts, whose phrasings no training report uses."""
+    from lingula.data.phantom.prompts import PROMPTS
+
+    return {
+        finding: Prompts(positive=tuple(value["positive"]), negative=tuple(value["negative"]))
+        for finding, value in PROMPTS.items()
+    }
+
+
+def encode_prompts(encoder: Encoder, prompts: Mapping[str, Prompts]) -> tuple[FindingLatents, FindingLatents]:
+    """Return the latents of presence and of absence: the mean of each ensemble's normalised latents, normalised again."""
+    texts = list(dict.fromkeys(text for prompt in prompts.values() for text in (*prompt.positive, *prompt.negative)))
+    latents = dict(zip(texts, encoder.encode_text(texts), strict=True))
+    sides = ([ensemble([latents[t] for t in getattr(p, side)]) for p in prompts.values()] for side in ("positive", "negative"))
+    positive, negative = (np.stack(side) for side in sides)
+    return positive, negative
+
+
+def ensemble(latents: Sequence[Latent]) -> Latent:
+    """Average normalised latents and normalise the mean."""
+    stacked = np.stack(latents)
+    stacked = stacked / np.maximum(np.linalg.norm(stacked, axis=1, keepdims=True), 1e-12)
+    mean: Latent = stacked.mean(axis=0)
+    return mean / max(float(np.linalg.norm(mean)), 1e-12)

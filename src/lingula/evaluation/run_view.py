@@ -1,0 +1,113 @@
+"""A run folder as the tables and the report page see it: read only, nothing required but the configuration."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lingula.core.config import read_yaml
+from lingula.core.errors import UserError
+from lingula.core.files import read_json
+from lingula.data.store import Store
+from lingula.data.store_schema import STORE_FILE
+from lingula.evaluation.cohort import data_counts, is_phantom
+from lingula.evaluation.evaluate import DATA, DIFFERENCE, TASKS
+from lingula.evaluation.result import RESULT, ResultRow, TaskResult
+from lingula.evaluation.samples import Sample, load_samples
+
+
+@dataclass
+class RunView:
+    """What a run folder says about itself.
+
+    Args:
+        name: How tables call it.
+        path: The folder.
+        config: Content of `config.yaml`.
+        environment: Content of `environment.json`; empty where there is none.
+        metrics: Lines of `metrics.jsonl`.
+        results: Task to its result.
+        differences: Task to the paired difference from the weights the run started from.
+        samples: A few images with what the model says about them.
+        data: Counts of the store: those of the evaluation, else of the environment, else the store itself.
+    """
+
+    name: str
+    path: Path
+    config: dict[str, Any]
+    environment: dict[str, Any] = field(default_factory=dict)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    results: dict[str, TaskResult] = field(default_factory=dict)
+    differences: dict[str, list[ResultRow]] = field(default_factory=dict)
+    samples: list[Sample] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, path: Path, name: str = "") -> RunView:
+        """Read a run folder; a run without evaluation has no results.
+
+        Raises:
+            UserError: It is not a run folder.
+        """
+        if not (path / "config.yaml").is_file():
+            raise UserError(f"{path} is not a run (it has no config.yaml)", "Give the folder that lingula pretrain made.")
+        config = read_yaml(path / "config.yaml")
+        evaluation = path / "evaluation"
+        environment = _optional(path / "environment.json") or {}
+        results = {task: TaskResult.load(evaluation / task) for task in TASKS if (evaluation / task / RESULT).is_file()}
+        differences = {task: _optional(evaluation / task / DIFFERENCE) for task in results}
+        return cls(
+            name=name or path.name,
+            path=path,
+            config=config,
+            environment=environment,
+            metrics=read_metrics(path / "metrics.jsonl"),
+            results=results,
+            differences={t: [ResultRow.from_values(r, t) for r in rows] for t, rows in differences.items() if rows},
+            samples=load_samples(evaluation),
+            data=_optional(evaluation / DATA) or environment.get("data") or _count_store(config),
+        )
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        method = self.config.get("method")
+        return str(method.get("name", "")) if isinstance(method, dict) else str(method or "")
+
+    @property
+    def phantom(self) -> bool:
+        """Whether any number of the run comes from synthetic patients."""
+        store = self.environment.get("store")
+        trained_on = str(store.get("name", "")) if isinstance(store, dict) else ""
+        return bool(self.data.get("phantom")) or is_phantom(trained_on) or any(r.phantom for r in self.results.values())
+
+
+def _count_store(config: dict[str, Any]) -> dict[str, Any]:
+    """Count the store that the run was trained on; nothing where it is no longer there."""
+    data = config.get("data")
+    store = Path(str(data.get("store", ""))) if isinstance(data, dict) else Path()
+    return data_counts(Store.open(store)) if (store / STORE_FILE).is_file() else {}
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read a logbook, one JSON object a line; a last line that a kill cut short is left out.
+
+    Raises:
+        UserError: Another line is not JSON.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    entries = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            entries.append(json.loads(line))
+        except json.JSONDecodeError:
+            if number < len(lines):
+                raise UserError(f"{path}, line {number}, is not JSON", "Mend or remove that line.") from None
+    return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def _optional(path: Path) -> Any:
+    """Read a JSON file; None where there is none."""
+    return read_json(path) if path.is_file() else None

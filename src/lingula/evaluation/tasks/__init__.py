@@ -1,0 +1,1 @@
+"""Downstream tasks: each `run(encoder, store, config, cache) -> TaskResult`."""

@@ -1,0 +1,123 @@
+"""Linear probe: logistic regression on frozen, standardised features, at several fractions of the training patients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from lingula.core.errors import UserError
+from lingula.core.types import RowNumbers
+from lingula.data.store import Store
+from lingula.evaluation.arrays import Array, ImageScores, PerFinding
+from lingula.evaluation.cohort import targets
+from lingula.evaluation.config import EvaluateConfig
+from lingula.evaluation.embeddings import ImageEmbeddings, embed
+from lingula.evaluation.encoder import Encoder
+from lingula.evaluation.logistic import fit_path
+from lingula.evaluation.metrics import auroc
+from lingula.evaluation.result import TaskResult
+from lingula.evaluation.scored import thresholds_of
+from lingula.evaluation.tasks.common import Partition, assemble, classification_result, gather_cohort
+
+
+def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
+    """Fit one classifier per finding on frozen features, for every fraction of labels and every draw.
+
+    C is chosen per finding by validation AUROC; patients are drawn by seed, the same ones for every encoder. A metric is
+    the mean over draws (and folds).
+
+    Args:
+        encoder: Any model.
+        store: The images.
+        config: The task's numbers.
+        cache: Folder of the embedding cache.
+
+    Raises:
+        UserError: There are no labelled training rows, or nothing is left to score.
+    """
+    cohort = gather_cohort(store, config)
+    images = embed(encoder, store, cohort.everything, cache)
+    settings, notes = {}, []
+    for fraction in config.fraction:
+        fits, unlearned, unchosen, sizes = [], 0, 0, []
+        for part in cohort.partitions:
+            for draw in range(1 if fraction == 1 else config.draws):
+                train = draw_patients(store, labelled(store, part.train, cohort.findings, config), fraction, config.seed + draw)
+                sizes.append(len(train))
+                drawn = Partition(train, part.val, part.test)
+                scores, thresholds, lacking, fallback = _fit(store, images, cohort.findings, config, drawn)
+                fits.append((part.test, scores, thresholds))
+                unlearned, unchosen = unlearned + lacking, unchosen + fallback
+        name = fraction_name(fraction)
+        settings[name] = assemble(store, cohort, config, fits, temperature=1.0)
+        span = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+        notes.append(f"{name} of labels: trained {len(fits)}× on {span} images, mean of the fits.")
+        if unlearned:
+            notes.append(f"{name} of labels: {unlearned} fits saw one class only and predict a constant (AUROC 0.5).")
+        if unchosen:
+            notes.append(f"{name} of labels: {unchosen} fits had one class only on validation; C is the middle of the list.")
+    protocol = {
+        "fractions": list(config.fraction),
+        "draws": config.draws,
+        "regularisation": list(config.regularisation),
+        "features": int(images.features.shape[1]),
+        "threshold": f"max {config.threshold.upper()} on validation",
+    }
+    return classification_result("probe", encoder, store, config, cohort, settings, protocol, notes)
+
+
+def fraction_name(fraction: float) -> str:
+    """Write a fraction as per cent.
+
+    >>> fraction_name(0.01)
+    '1 %'
+    """
+    return f"{100 * fraction:g} %"
+
+
+def labelled(store: Store, rows: RowNumbers, findings: list[str], config: EvaluateConfig) -> RowNumbers:
+    """Return the rows with at least one known label.
+
+    Raises:
+        UserError: There are none.
+    """
+    known: Array = ~np.isnan(targets(store, rows, findings, config.against)).all(axis=1)
+    if not known.any():
+        raise UserError("no labelled image to train the probe on", "Loosen --where, or use --folds 5 over all rows.")
+    kept: RowNumbers = rows[known]
+    return kept
+
+
+def draw_patients(store: Store, rows: RowNumbers, fraction: float, seed: int) -> RowNumbers:
+    """Return the rows of a random share of the patients, at least one patient; it depends on patients and seed only."""
+    if fraction == 1:
+        return rows
+    patients = store.column("patient_id")
+    index = np.array([str(patients[row]) for row in rows])
+    names = np.unique(index)
+    count = max(1, round(fraction * len(names)))
+    drawn = np.random.default_rng(seed).permutation(names)[:count]
+    chosen: RowNumbers = rows[np.isin(index, drawn)]
+    return chosen
+
+
+def _fit(
+    store: Store, images: ImageEmbeddings, findings: list[str], config: EvaluateConfig, part: Partition
+) -> tuple[ImageScores, PerFinding, int, int]:
+    """Fit on train, choose C and thresholds on val, score test; also count one-class trainings and validations."""
+    features = {name: images.at(rows).features for name, rows in vars(part).items()}
+    centre, spread = features["train"].mean(axis=0), features["train"].std(axis=0)
+    spread = np.where(spread > 1e-6 * max(float(spread.max()), 1e-12), spread, np.inf)
+    standard = {name: ((values - centre) / spread).astype(np.float32) for name, values in features.items()}
+    train, val = (targets(store, rows, findings, config.against) for rows in (part.train, part.val))
+    models = fit_path(standard["train"], train, config.regularisation)
+    on_val = np.stack([model.scores(standard["val"]) for model in models])
+    quality = np.array([[auroc(scores[:, j], val[:, j]) for j in range(len(findings))] for scores in on_val])
+    lacking = np.isnan(quality).all(axis=0)
+    best = np.where(lacking, len(models) // 2, np.argmax(np.where(np.isnan(quality), -1, quality), axis=0))
+    columns = np.arange(len(findings))
+    on_test = np.stack([model.scores(standard["test"]) for model in models])[best, :, columns].T
+    thresholds = thresholds_of(on_val[best, :, columns].T, val, config.threshold)
+    one_class = int(((train == 1).any(axis=0) != (train == 0).any(axis=0)).sum() + (np.isnan(train).all(axis=0)).sum())
+    return on_test, thresholds, one_class, int(lacking.sum())

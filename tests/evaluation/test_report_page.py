@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import html.parser
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from lingula.core.errors import UserError
+from lingula.evaluation.config import EvaluateConfig
+from lingula.evaluation.evaluate import evaluate
+from lingula.evaluation.figures import training_curves
+from lingula.evaluation.report_page import render_report, write_report
+from lingula.evaluation.result import ResultRow
+from lingula.evaluation.run_view import RunView, read_metrics
+from lingula.evaluation.tables import cell, difference_lines, print_tables
+
+CONFIG = """
+method: {name: METHOD, temperature: 0.07}
+data: {store: nowhere, image_size: 96}
+image_encoder: {name: resnet18, weights: imagenet}
+text_encoder: {name: small, frozen: true}
+optimisation: {steps: 100, batch_size: 32}
+runtime: {seed: 3}
+"""
+
+
+def write_run(folder: Path, method: str) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(CONFIG.replace("METHOD", method))
+    parameters = {"trainable": 2_000_000, "total": 8_000_000}
+    (folder / "environment.json").write_text(json.dumps({"device": "cpu (x)", "git_commit": "abc", "parameters": parameters}))
+    lines = [{"step": s, "loss": 5.0 - s / 50, "learning_rate": 1e-3} for s in range(10, 101, 10)]
+    lines.append({"step": 100, "validation/loss": 3.3})
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 110, "lo')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(
+    tmp_path_factory: pytest.TempPathFactory, make_store: Callable[..., Any], make_encoder: Callable[..., Any]
+) -> list[RunView]:
+    root = tmp_path_factory.mktemp("runs")
+    store = make_store()
+    views = []
+    for method, noise, findings in (
+        ("clip", 0.5, ()),
+        ("m-flag", 2.0, ()),
+        ("supervised", 0.3, ("Edema", "Atelectasis", "Pneumonia")),
+    ):
+        run = write_run(root / method, method)
+        tasks = ("supervised", "probe") if findings else ("zero-shot", "probe", "retrieve")
+        config = EvaluateConfig(store=Path("x"), bootstrap=30, task=tasks, fraction=(0.1, 1.0), draws=2)
+        encoder = make_encoder(store, noise=noise, name=method, findings=findings)
+        start = make_encoder(store, noise=9.0, name="start") if method == "clip" else None
+        evaluate(encoder, store, config, run / "evaluation", start)
+        views.append(RunView.open(run))
+    return views
+
+
+class Checker(html.parser.HTMLParser):
+    """Collects ids, references and unbalanced tags."""
+
+    void = frozenset({"meta", "img", "link", "br", "hr", "input"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.open: list[str] = []
+        self.images_without_alt = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if "id" in values:
+            self.ids.append(str(values["id"]))
+        self.links += [str(values[name]) for name in ("href", "src", "xlink:href") if values.get(name)]
+        self.images_without_alt += tag == "img" and not values.get("alt")
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.void:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def check(page: str) -> Checker:
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    assert len(checker.ids) == len(set(checker.ids))
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in checker.links)
+    assert {link[1:] for link in checker.links if link.startswith("#")} <= set(checker.ids)
+    assert checker.images_without_alt == 0
+    without_names = re.sub(r'xmlns(:xlink)?="[^"]*"', "", page)
+    assert not re.search(r"https?://|@import|<script|<link", without_names)
+    return checker
+
+
+def test_the_page_of_several_runs_is_whole_and_self_contained(runs: list[RunView], tmp_path: Path) -> None:
+    path = write_report(runs, tmp_path / "report.html", "Three <methods>")
+    page = path.read_text(encoding="utf-8")
+    check(page)
+    assert "Three &lt;methods&gt;" in page
+    for task, setting in (("zero-shot", ""), ("probe", "100 %")):
+        for run in runs[:2]:
+            assert f"{run.results[task].find('AUROC', 'macro', setting).value:.3f}" in page
+    assert "supervised ceiling" in page
+    assert "imagenet" in page
+    assert re.search(r"2\s000\s000 trainable of 8\s000\s000 \(25 %\)", page)
+    assert "Quarantined (unreadable) images: <strong>1</strong>" in page
+    assert "without text" in page
+    assert page.count("data:image/png;base64,") == 8
+    assert page.count('role="img"') >= 4
+    assert "its initial weights" in page
+    assert "Phantom numbers" not in page
+
+
+def test_phantom_numbers_carry_the_banner(runs: list[RunView]) -> None:
+    runs[0].data["phantom"] = True
+    try:
+        assert "synthetic patients, not a claim about people" in render_report(runs[:1])
+    finally:
+        runs[0].data["phantom"] = False
+
+
+def test_a_run_without_evaluation_has_a_page(tmp_path: Path) -> None:
+    run = RunView.open(write_run(tmp_path / "alone", "clip"))
+    page = render_report([run])
+    check(page)
+    assert "Training" in page
+    assert "Zero-shot" not in page
+    (tmp_path / "alone" / "metrics.jsonl").unlink()
+    (tmp_path / "alone" / "environment.json").unlink()
+    check(render_report([RunView.open(tmp_path / "alone")]))
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a run"):
+        RunView.open(tmp_path)
+    with pytest.raises(UserError, match="no run"):
+        render_report([])
+
+
+def test_a_cut_last_line_is_left_out_but_a_broken_one_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"st')
+    assert read_metrics(path) == [{"step": 1}]
+    path.write_text('{"st\n{"step": 1}\n')
+    with pytest.raises(UserError, match="line 1"):
+        read_metrics(path)
+
+
+def test_curves_take_their_ink_from_the_page_and_say_what_they_show(runs: list[RunView]) -> None:
+    svg = training_curves(runs)
+    assert "currentColor" in svg
+    assert "#010203" not in svg
+    assert 'aria-label="Training curves. clip: loss from 4.8 to 3' in svg
+    assert "<metadata" not in svg
+
+
+def test_terminal_tables_fit_and_tell_chance_ceiling_and_differences(runs: list[RunView]) -> None:
+    console = Console(width=100, record=True, file=io.StringIO())
+    print_tables(runs, console, detail=True)
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 100
+    assert "macro AUROC" in text
+    assert "(ceiling)" in text
+    assert "0.500" in text
+    assert "Edema AUROC" in text
+    assert "×" in text
+    lines = difference_lines(runs, samples=20)
+    assert any(line.startswith("Zero-shot classification: m-flag − clip: macro AUROC −") for line in lines)
+    assert any("clip − its initial weights" in line for line in lines)
+
+
+def test_cells() -> None:
+    assert cell(None) == "–"
+    assert cell(ResultRow(metric="AUROC", value=0.8124, low=0.7, high=0.9)) == "0.812 [0.70, 0.90]"
+    assert (
+        cell(ResultRow(metric="recall@1", value=0.02, low=0.01, high=0.03, chance=0.001), times=True)
+        == "0.020 [0.010, 0.030] 20×"
+    )
+    assert cell(ResultRow(metric="median rank", value=12.0, low=9.0, high=15.0, chance=500.0), times=True) == "12 [9, 15]"
