@@ -63,17 +63,26 @@ class Method(nn.Module, ABC):
         see the whole batch. `batch` is the global batch without pixels and tokens.
         """
 
-    @abstractmethod
-    def encode_image(self, images: Images) -> Latents:
-        """Image latents, L2-normalised."""
-
-    def encode_text(self, features: TextFeatures) -> Latents:
-        """Text latents, L2-normalised, from the text encoder's pooled output."""
-        raise TypeError(f"{type(self).__name__} has no text tower")
+    @property
+    def temperature(self) -> float:
+        """By what similarities are divided before a softmax."""
+        return 1.0
 
     @abstractmethod
     def image_features(self, images: Images) -> ImageFeatures:
         """Pooled image features before projection: what probes read."""
+
+    @abstractmethod
+    def project_image(self, features: ImageFeatures) -> Latents:
+        """Image latents, L2-normalised, from pooled features; no columns for a method without text."""
+
+    def encode_image(self, images: Images) -> Latents:
+        """Image latents, L2-normalised."""
+        return self.project_image(self.image_features(images))
+
+    def encode_text(self, features: TextFeatures) -> Latents:
+        """Text latents, L2-normalised, from the text encoder's pooled output."""
+        raise TypeError(f"{type(self).__name__} has no text tower")
 
     @abstractmethod
     def dense_features(self, images: Images) -> FeatureMap:

@@ -1,0 +1,79 @@
+"""Which methods there are; importing it imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lingula.core.config import Config
+from lingula.core.errors import UserError, nearest
+from lingula.methods import clip_config, m_flag_config, supervised_config
+from lingula.methods.clip_config import ClipConfig
+from lingula.methods.m_flag_config import MFlagConfig
+from lingula.methods.supervised_config import SupervisedConfig
+
+if TYPE_CHECKING:
+    from lingula.methods.base import Method
+    from lingula.models.encoder_config import ImageEncoderConfig
+    from lingula.models.text_encoder import TextEncoder
+
+CONFIGS: dict[str, type[Config]] = {"clip": ClipConfig, "m-flag": MFlagConfig, "supervised": SupervisedConfig}
+"""Method name to its configuration."""
+
+_PRESETS = {"clip": clip_config.PRESETS, "m-flag": m_flag_config.PRESETS, "supervised": supervised_config.PRESETS}
+
+
+def presets(name: str) -> Mapping[str, dict[str, Any]]:
+    """Presets of a method: preset name to nested overrides of a pre-training configuration.
+
+    Raises:
+        UserError: There is no such method.
+    """
+    if name not in _PRESETS:
+        raise UserError(f"no method '{name}'", nearest(name, _PRESETS) or f"Methods: {', '.join(_PRESETS)}.")
+    return _PRESETS[name]
+
+
+def build(
+    method: Config,
+    image_encoder: ImageEncoderConfig,
+    text_encoder: TextEncoder | None = None,
+    text_dimension: int | None = None,
+    findings: Sequence[str] = (),
+) -> Method:
+    """Build a method with its image encoder.
+
+    Args:
+        method: One of `CONFIGS`.
+        image_encoder: Which image encoder, with which weights.
+        text_encoder: A text encoder that is trained along; None where it is frozen (or there is none).
+        text_dimension: Size of the pooled text features, where the text encoder is frozen.
+        findings: The store's findings, for a supervised method that does not name its own.
+
+    Raises:
+        UserError: The image encoder cannot be built, or the method cannot train a text encoder or has no findings.
+        ValueError: A method with text is given neither a text encoder nor the size of its features.
+    """
+    from lingula.models.radiograph_encoder import RadiographEncoder
+
+    if isinstance(method, SupervisedConfig):
+        from lingula.methods.supervised import Supervised
+
+        chosen = list(method.findings or findings)
+        if not chosen:
+            raise UserError("there is no finding to learn", "Give the store labels, or choose clip or m-flag.")
+        return Supervised(method, RadiographEncoder(image_encoder), chosen)
+    size = text_dimension if text_encoder is None else text_encoder.dimension
+    if size is None:
+        raise ValueError("either a trained text encoder or the size of the frozen one's features is needed")
+    if isinstance(method, MFlagConfig):
+        from lingula.methods.m_flag import MFlag
+
+        if text_encoder is not None:
+            raise UserError("M-FLAG keeps its language model frozen", "Set text_encoder.frozen to true.")
+        return MFlag(method, RadiographEncoder(image_encoder), size)
+    if isinstance(method, ClipConfig):
+        from lingula.methods.clip import Clip
+
+        return Clip(method, RadiographEncoder(image_encoder), size, text_encoder)
+    raise TypeError(f"no method is built from a {type(method).__name__}")
