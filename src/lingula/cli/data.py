@@ -70,8 +70,12 @@ class PrepareCsv(_Prepare):
 class PreparePhantom(_Prepare):
     """Make a store of synthetic patients with exact ground truth; a test bench, never a claim about patients."""
 
-    studies: int = 6400
-    """Studies in all; a fifth of them for validation and test where --train, --val and --test are not given."""
+    train: int = 5000
+    """Training studies."""
+    val: int = 500
+    """Validation studies."""
+    test: int = 1000
+    """Test studies; their reports use phrasings that no training report has."""
     seed: int = 0
     """Same seed, same bytes."""
     projections: tuple[Literal["PA", "AP", "lateral"], ...] = ("PA",)
@@ -81,7 +85,9 @@ class PreparePhantom(_Prepare):
         """The phantom's patients as studies."""
         from lingula.data.phantom.source import PhantomSource
 
-        return PhantomSource(studies=self.studies, seed=self.seed, size=self.settings.size, projections=self.projections)
+        counts = {"train": self.train, "val": self.val, "test": self.test}
+        size, depth = self.settings.size, self.settings.bit_depth
+        return PhantomSource(**counts, seed=self.seed, size=size, projections=self.projections, bit_depth=depth)
 
 
 @dataclass

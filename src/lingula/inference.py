@@ -1,0 +1,198 @@
+"""The loaded model: one object with its preprocessing and text encoder inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from lingula.core.errors import UserError
+from lingula.core.files import read_json
+from lingula.core.types import Pixels
+from lingula.data.augment import ImageTransform
+from lingula.data.readers import UnreadableImage, read_radiograph
+from lingula.methods.supervised import Supervised
+from lingula.training.run import CONFIG, Run
+
+if TYPE_CHECKING:
+    from lingula.methods.base import Method
+    from lingula.models.text_encoder import TextEncoder
+
+ImageInput: TypeAlias = str | Path | np.ndarray
+"""A radiograph: a path (PNG, JPEG), or its grey values `height width`, uint8 or uint16, bright is dense."""
+
+COMPARISON = "comparison.json"
+"""In a folder of compared runs: `{"runs": [name, ...], "default": name}`."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """How well one prompt fits an image.
+
+    Args:
+        prompt: The words.
+        similarity: Cosine between image and text latents, -1 to 1.
+        probability: Softmax over the prompts asked together, at the model's temperature.
+    """
+
+    prompt: str
+    similarity: float
+    probability: float
+
+
+class Model:
+    """A trained encoder, ready for images and texts; made by `lingula.load`.
+
+    Args:
+        run: The run folder it comes from.
+        checkpoint: `best` (by validation), `last` or `initial`.
+        batch_size: How many images or texts go through the encoder at once.
+
+    Raises:
+        UserError: The run has no such checkpoint.
+    """
+
+    def __init__(self, run: Run, checkpoint: str = "best", batch_size: int = 64) -> None:
+        self.run, self.checkpoint, self.batch_size = run, checkpoint, batch_size
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.method: Method = run.load_method(checkpoint).to(self.device, memory_format=torch.channels_last)
+        self.text_encoder: TextEncoder | None = run.text_encoder(checkpoint)
+        if self.text_encoder is not None:
+            self.text_encoder.to(self.device)
+        self.transform = ImageTransform(run.config.augment, run.config.data.image_size)
+        self.name: str = run.config.method.name
+        self.fingerprint = run.fingerprint(checkpoint)
+        self.findings: list[str] = self.method.findings if isinstance(self.method, Supervised) else []
+
+    @classmethod
+    def load(cls, path: str | Path, checkpoint: str = "best") -> Model:
+        """Load from a run folder, or the default run of a folder of compared runs.
+
+        Raises:
+            UserError: The path is not a run, or the run has no such checkpoint.
+        """
+        return cls(Run(runs_of(Path(path))[0]), checkpoint)
+
+    def encode_image(self, images: Sequence[ImageInput]) -> Float[np.ndarray, "images latent"]:
+        """Image latents, L2-normalised.
+
+        Raises:
+            UserError: An image cannot be read.
+        """
+        return self.embed_pixels([_pixels(image) for image in images])[1]
+
+    def encode_text(self, texts: Sequence[str]) -> Float[np.ndarray, "texts latent"]:
+        """Text latents, L2-normalised.
+
+        Raises:
+            UserError: The model has no text tower.
+        """
+        encoder = self.text_encoder
+        if encoder is None:
+            raise UserError(f"the {self.name} model of {self.run.path} has no text tower", "Use a clip or m-flag run.")
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(texts), self.batch_size):
+                tokens = encoder.tokenise(texts[start : start + self.batch_size]).to(self.device)
+                parts.append(self.method.encode_text(encoder(tokens).float()).cpu().numpy())
+        return np.concatenate(parts)
+
+    def predict(self, image: ImageInput, prompts: Sequence[str]) -> list[Match]:
+        """Compare one image with prompts; best first.
+
+        Args:
+            image: A radiograph.
+            prompts: At least one; the probabilities are a softmax over these prompts alone.
+
+        Raises:
+            UserError: The image cannot be read or there is no prompt.
+        """
+        if not prompts:
+            raise UserError("no prompt given", 'Give some, e.g. --prompt "pleural effusion" "no pleural effusion".')
+        similarity = self.encode_text(prompts) @ self.encode_image([image])[0]
+        logits = torch.from_numpy(similarity) / self.method.temperature
+        values = zip(prompts, similarity.tolist(), logits.softmax(0).tolist(), strict=True)
+        return sorted((Match(*each) for each in values), key=lambda match: -match.similarity)
+
+    def heatmap(self, image: ImageInput, phrase: str) -> Float[np.ndarray, "height width"]:
+        """Cosine of a phrase with every place of an image, bilinear between the cells of the feature grid.
+
+        Raises:
+            UserError: The image cannot be read.
+        """
+        pixels = _pixels(image)
+        with torch.inference_mode():
+            dense = self.method.dense_features(self._input([pixels]))[0].float().cpu()
+        similarity = torch.einsum("lhw,l->hw", dense, torch.from_numpy(self.encode_text([phrase])[0]))
+        height, width = pixels.shape
+        side = round(max(height, width) * self.run.config.augment.crop)
+        seen = functional.interpolate(similarity[None, None], (side, side), mode="bilinear", align_corners=False)
+        return _place(seen[0, 0], height, width).numpy()
+
+    def embed_pixels(self, pixels: Sequence[Pixels]) -> tuple[np.ndarray, np.ndarray]:
+        """Pooled features `images image_features` and L2-normalised latents `images latent` of grey values."""
+        features, latents = [], []
+        with torch.inference_mode():
+            for start in range(0, len(pixels), self.batch_size):
+                pooled = self.method.image_features(self._input(pixels[start : start + self.batch_size]))
+                features.append(pooled.cpu().numpy())
+                latents.append(self.method.project_image(pooled).cpu().numpy())
+        return np.concatenate(features), np.concatenate(latents)
+
+    def classify(self, features: Float[np.ndarray, "images image_features"]) -> Float[np.ndarray, "images findings"]:
+        """Logits of a supervised model from its pooled features.
+
+        Raises:
+            UserError: The model is not a supervised one.
+        """
+        if not isinstance(self.method, Supervised):
+            raise UserError(f"the {self.name} model of {self.run.path} is no classifier", "Use a supervised run.")
+        with torch.inference_mode():
+            scores: np.ndarray = self.method.logits(torch.from_numpy(features).to(self.device)).cpu().numpy()
+        return scores
+
+    def _input(self, pixels: Sequence[Pixels]) -> Tensor:
+        return self.transform.evaluate(pixels).to(self.device, memory_format=torch.channels_last)
+
+
+def runs_of(path: Path) -> list[Path]:
+    """The run folders that a path means, the default one first: itself, or those of a folder of compared runs.
+
+    Raises:
+        UserError: The folder of compared runs does not say which they are.
+    """
+    if (path / CONFIG).is_file() or not (path / COMPARISON).is_file():
+        return [path]
+    listed = read_json(path / COMPARISON)
+    names = [listed["default"], *(name for name in listed["runs"] if name != listed["default"])]
+    return [path / name for name in names]
+
+
+def _pixels(image: ImageInput) -> Pixels:
+    """Grey values of a path or an array."""
+    if isinstance(image, np.ndarray):
+        if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
+            problem = f"an image must be `height width` of uint8 or uint16, not {image.shape} of {image.dtype}"
+            raise UserError(problem, "Convert it to grey values, bright is dense.")
+        return image
+    path = Path(image)
+    if not path.is_file():
+        raise UserError(f"no such image: {path}", "Check the path.")
+    try:
+        return read_radiograph(path)
+    except UnreadableImage as error:
+        raise UserError(f"cannot read {path}: {error}", "Give a PNG or JPEG radiograph.") from None
+
+
+def _place(seen: Float[Tensor, "side side"], height: int, width: int) -> Float[Tensor, "height width"]:
+    """Undo padding and centre crop: cut or extend (by the nearest value) the square that the model saw to the image."""
+    side = len(seen)
+    rows, columns = ((torch.arange(length) - (length - side) // 2).clamp(0, side - 1) for length in (height, width))
+    return seen[rows][:, columns]
