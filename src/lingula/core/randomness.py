@@ -19,7 +19,7 @@ def random_generator(*parts: int | str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=random_key(*parts)))
 
 
-def keyed_uniforms(count: int, *parts: int | str) -> Float[np.ndarray, "numbers"]:
+def keyed_uniforms(count: int, *parts: int | str) -> Float[np.ndarray, " numbers"]:
     """Return up to 16 numbers from [0, 1) that depend on the parts alone; far cheaper than a generator per sample.
 
     Raises:

@@ -13,24 +13,53 @@ import numpy as np
 TextView = Literal["report", "sentence", "mixed"]
 """The whole report, one of its sentences, or either with equal chance."""
 
-_INVISIBLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ufffd]")
+_CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f"
+_INVISIBLE = re.compile(rf"[{_CONTROL}\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ufffd]")
 _BLOCK = re.compile(r"\n[ \t]*\n|\n(?=[ \t]*(?:\d{1,2}[.)]|[-*\u2022])[ \t])")
 _STOP = re.compile(r"[.!?]+[\"')\]\u201d]*(?=\s|$)|(?<=[a-z0-9)])[.!?](?=[A-Z][a-z]|(?<=[a-z)][.!?])\d{1,2}[.)]\s)")
 _NUMBERED = re.compile(r"(?<![^\s.])(\d{1,2})[.)]\s+(?=[A-Z])")
 _LAST_WORD = re.compile(r"[^\s(\[\"']+$")
 _LIST_NUMBER = re.compile(r"\s*(?:[A-Za-z]+:\s*)?[(\[]?\d{1,2}$")
-_NEVER_LAST = frozenset("dr drs mr mrs ms prof st vs e.g eg i.e ie approx cf resp incl".split())
+_NEVER_LAST = frozenset(
+    {"dr", "drs", "mr", "mrs", "ms", "prof", "st", "vs", "e.g", "eg", "i.e", "ie", "approx", "cf", "resp", "incl"}
+)
 """Abbreviations that something always follows."""
-_BEFORE_NUMBER = frozenset("no nos nr fig figs vol p pp ca series image images img".split())
+_BEFORE_NUMBER = frozenset({"no", "nos", "nr", "fig", "figs", "vol", "p", "pp", "ca", "series", "image", "images", "img"})
 """Abbreviations of a number, but only where one follows ("No. 3"); otherwise they are words that can end a sentence."""
-_SELDOM_LAST = frozenset("etc al a.m p.m cm mm ml hr hrs min sec wk yr yrs mo ant post lat sup inf dept temp max".split())
+_SELDOM_LAST = frozenset(
+    {
+        "etc",
+        "al",
+        "a.m",
+        "p.m",
+        "cm",
+        "mm",
+        "ml",
+        "hr",
+        "hrs",
+        "min",
+        "sec",
+        "wk",
+        "yr",
+        "yrs",
+        "mo",
+        "ant",
+        "post",
+        "lat",
+        "sup",
+        "inf",
+        "dept",
+        "temp",
+        "max",
+    }
+)
 """Abbreviations that end a sentence only where the next word has a capital letter."""
 
 
 def normalise_text(text: str) -> str:
-    """Return the text in Unicode NFC, without control or invisible characters, every run of white space as one space.
+    r"""Return the text in Unicode NFC, without control or invisible characters, every run of white space as one space.
 
-    >>> normalise_text(" No\\u00a0acute\\r\\n disease.\\x00 ")
+    >>> normalise_text(" No\u00a0acute\r\n disease.\x00 ")
     'No acute disease.'
     """
     return " ".join(_clean(text).split())

@@ -23,11 +23,12 @@ def paired_rows(store: Store, split: Split, sections: Sequence[str] | None, pair
     """Return the rows of a split whose image meets a text with at least one letter or digit."""
     rows = store.rows(split, with_text=True, sections=sections)
     readable = [any(map(str.isalnum, store.text(int(row), sections))) for row in rows]
-    rows = rows[np.asarray(readable, dtype=bool)]
+    rows = rows[np.asarray(readable, dtype=bool)].astype(np.int64)
     if pairing == "frontal":
         projections = store.column("projection")
         rows = rows[np.asarray([projections[row] in _FRONTAL for row in rows], dtype=bool)]
-    return rows
+    chosen: RowNumbers = rows
+    return chosen
 
 
 def labelled_rows(store: Store, split: Split, findings: Sequence[str]) -> RowNumbers:

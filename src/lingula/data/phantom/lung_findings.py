@@ -1,0 +1,162 @@
+"""Findings of lung and pleura, painted into the scene."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lingula.data.phantom.anatomy import HILUM, Side, sign
+from lingula.data.phantom.findings import Fact
+from lingula.data.phantom.places import generator_of, lobe_distance, point_in_lobe
+from lingula.data.phantom.scene import FLUID, Scene
+from lingula.data.phantom.shapes import Cover, Ellipsoid, cover, soften
+
+
+def paint_effusion(scene: Scene, fact: Fact, index: int) -> None:
+    """Fluid with a meniscus that rises towards the chest wall."""
+    for number, side in enumerate(fact.sides):
+        z = scene.coordinates(side)[2]
+        height = fact.size * (1.0 if len(fact.sides) == 1 else 0.65 + 0.45 * fact.spot[number])
+        surface = scene.level[side] ** 3
+        surface *= np.float32(-(20 + 0.4 * height))
+        surface += z - np.float32(scene.shape.dome[side] - 62 + height)
+        surface *= np.float32(0.75)
+        scene.fill_lung(Cover(scene.lung_box[side], soften(surface, scene.grid.softness)), FLUID, (index, side))
+
+
+def paint_pneumothorax(scene: Scene, fact: Fact, index: int) -> None:
+    """Free air around a retracted lung, with the thin line of its pleura."""
+    shape = scene.shape
+    for side in fact.sides:
+        z = scene.coordinates(side)[2]
+        bottom, top = shape.dome[side] - 20, shape.anatomy.apex
+        gap = fact.size * (0.25 + 0.85 * np.clip((z - bottom) / (top - bottom), 0, 1))
+        inner = np.maximum(1 - gap / 62, 0.3).astype(np.float32)
+        distance = scene.level[side] - inner * inner
+        distance *= 31 / inner
+        width = max(scene.grid.softness * 0.6, 1.0)
+        line = np.exp(-((distance / np.float32(width)) ** 2)) * np.float32(min(1.0, 1.7 / (1.77 * width)))
+        air = soften(-distance, scene.grid.softness)
+        box = scene.lung_box[side]
+        scene.fill_lung(Cover(box, air), 0.0, (index, side))
+        squeeze = 1 + 0.7 * fact.size / 65
+        part, lung = scene.value[box], scene.lung[box]
+        part += lung * np.float32(shape.lung_attenuation * (squeeze - 1))
+        part += line * (lung + air) * (scene.value[box] < 0.6)
+
+
+def paint_consolidation(scene: Scene, fact: Fact, index: int) -> None:
+    """Airless lung with a ragged edge, bounded by the fissures of its lobe."""
+    side: Side = fact.sides[0]
+    g = generator_of(fact)
+    centre = point_in_lobe(scene.shape, side, fact.lobe, fact.spot, 0.5 * fact.size)
+    solids = [Ellipsoid(tuple(centre), tuple(fact.size * g.uniform(0.7, 1.0, 3)), float(g.uniform(-0.6, 0.6)))]
+    for _ in range(5):
+        radii = fact.size * g.uniform(0.3, 0.6, 3)
+        solids.append(Ellipsoid(tuple(centre + g.normal(0, 0.55, 3) * fact.size), tuple(radii)))
+    covered = cover(scene.grid, solids)
+    if covered is None:
+        return
+    x, y, z = scene.grid.at(covered.box)
+    share = covered.share * soften(lobe_distance(fact.lobe, y, z), scene.grid.softness)
+    patchy = np.float32(0.7) + np.float32(0.2) * np.sin(x / np.float32(g.uniform(7, 12)) + np.float32(g.uniform(0, 6))) * np.sin(
+        z / np.float32(g.uniform(7, 12))
+    )
+    scene.fill_lung(Cover(covered.box, share), patchy, (index, side))
+
+
+def paint_basal_atelectasis(scene: Scene, fact: Fact, index: int) -> None:
+    """Airless lung on top of a raised hemidiaphragm; linear atelectasis is made of rods instead."""
+    if fact.kind != "basal":
+        return
+    for side in fact.sides:
+        x, y, z = scene.coordinates(side)
+        place = np.float32(sign(side) * (50 + 40 * fact.spot[0]))
+        profile = np.exp(-(((x - place) / np.float32(38)) ** 2))
+        top = scene.shape.dome_height(side, x, y) + np.float32((12, 19, 28)[fact.severity]) * profile
+        cut = (z - top).astype(np.float32)
+        cut *= np.float32(0.8)
+        scene.fill_lung(Cover(scene.lung_box[side], soften(cut, scene.grid.softness)), 0.72, (index, side))
+
+
+def paint_edema(scene: Scene, fact: Fact, index: int) -> None:
+    """Haze around the hila."""
+    shape = scene.shape
+    extra = (0.07, 0.12, 0.19)[fact.severity]
+    for side in fact.sides:
+        x, y, z = scene.coordinates(side)
+        hx, hy, hz = HILUM[side]
+        cloud = _bell(x, hx + sign(side) * 20, 38 + 8 * fact.severity) * _bell(y, hy, 70.0)
+        cloud = cloud * _bell(z, hz - 22, 55 + 8 * fact.severity)
+        share = np.minimum(cloud * np.float32(1.5), 1)
+        scene.fill_lung(Cover(scene.lung_box[side], share), shape.lung_attenuation + extra, (index, side), keeps_air=True)
+
+
+def paint_emphysema(scene: Scene, fact: Fact, index: int) -> None:
+    """Destroyed, dark upper zones, with bullae where it is severe."""
+    shape = scene.shape
+    g = generator_of(fact)
+    left = (0.7, 0.58, 0.46)[fact.severity]
+    for side in fact.sides:
+        z = scene.coordinates(side)[2]
+        height = (z - (20 - 25 * fact.severity)) / np.float32(30)
+        share = np.broadcast_to(np.clip(height + 0.5, 0, 1).astype(np.float32), scene.level[side].shape)
+        value = max(shape.lung_attenuation * left, 0.055)
+        scene.fill_lung(Cover(scene.lung_box[side], share), value, (index, side), keeps_air=True)
+        for _ in range((0, 1, 3)[fact.severity]):
+            spot = (float(g.uniform(0.3, 1)), float(g.random()), float(g.uniform(0.4, 1)))
+            r = float(g.uniform(11, 22))
+            covered = cover(scene.grid, [Ellipsoid(tuple(point_in_lobe(shape, side, "upper", spot, r * 0.8)), (r, r, r))])
+            if covered is not None:
+                scene.fill_lung(covered, 0.02, (index, side))
+
+
+def paint_fibrosis(scene: Scene, fact: Fact, index: int) -> None:
+    """Dense periphery of the bases; the net of lines in it is made of rods."""
+    shape = scene.shape
+    for side in fact.sides:
+        z = scene.coordinates(side)[2]
+        edge = np.clip((scene.level[side] - np.float32(0.42 - 0.08 * fact.severity)) * np.float32(4), 0, 1)
+        low = np.clip((shape.dome[side] + (38, 58, 85)[fact.severity] - z) / np.float32(25), 0, 1)
+        value = shape.lung_attenuation + (0.07, 0.11, 0.16)[fact.severity]
+        scene.fill_lung(Cover(scene.lung_box[side], edge * low), value, (index, side), keeps_air=True)
+
+
+def paint_pleural_thickening(scene: Scene, fact: Fact, index: int) -> None:
+    """A soft rind along the apex or the lateral chest wall."""
+    shape = scene.shape
+    for side in fact.sides:
+        x, _, z = scene.coordinates(side)
+        if fact.kind == "apical":
+            start = shape.anatomy.apex - 26 - 9 * fact.severity
+            thick = fact.size * 1.15 * np.clip((z - start) / np.float32(20), 0, 1)
+        else:
+            middle = shape.dome[side] + 20 + 55 * fact.spot[0]
+            thick = fact.size * np.clip(1 - ((z - middle) / np.float32(32 + 14 * fact.severity)) ** 2, 0, 1)
+            thick = thick * np.clip((np.abs(x) - np.float32(58)) / np.float32(22), 0, 1)
+        inner = 1 - thick / 62
+        rind = np.asarray(scene.level[side] - inner * inner, dtype=np.float32)
+        rind *= np.float32(-31)
+        bounds = np.clip(thick / np.float32(2.5), 0, 1).astype(np.float32)
+        share = soften(rind, min(scene.grid.softness, 2 * fact.size))
+        scene.fill_lung(Cover(scene.lung_box[side], share * bounds), 0.98, (index, side))
+
+
+def paint_mass(scene: Scene, fact: Fact, index: int) -> None:
+    """A lobulated soft-tissue mass."""
+    side = fact.sides[0]
+    g = generator_of(fact)
+    r = fact.size / 2
+    centre = point_in_lobe(scene.shape, side, fact.lobe, fact.spot, r * 0.9)
+    solids = [Ellipsoid(tuple(centre), tuple(r * g.uniform(0.85, 1.0, 3)))]
+    for _ in range(3):
+        radii = r * g.uniform(0.45, 0.65, 3)
+        solids.append(Ellipsoid(tuple(centre + 0.55 * r * g.normal(0, 0.7, 3)), tuple(radii)))
+    covered = cover(scene.grid, solids)
+    if covered is not None:
+        scene.fill_lung(covered, 1.03, (index, side))
+
+
+def _bell(values: np.ndarray, centre: float, width: float) -> np.ndarray:
+    """Return a Gaussian bell of height 1."""
+    bell: np.ndarray = np.exp(-(((values - np.float32(centre)) / np.float32(width)) ** 2))
+    return bell

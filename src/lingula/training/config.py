@@ -1,0 +1,105 @@
+"""Everything a pre-training run depends on; free of torch, because the command line reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Union
+
+from pydantic import Field
+
+from lingula.core.config import Config
+from lingula.data.augment_config import AugmentConfig
+from lingula.methods.registry import CONFIGS
+from lingula.models.encoder_config import ImageEncoderConfig
+from lingula.models.text_config import TextEncoderConfig
+
+if TYPE_CHECKING:
+
+    class MethodConfig(Config):
+        """The configuration of one of the registered methods."""
+
+        name: str
+else:
+    MethodConfig = Annotated[Union[tuple(CONFIGS.values())], Field(discriminator="name")]  # noqa: UP007
+
+
+class DataConfig(Config):
+    """What is trained on."""
+
+    store: Path = Path("stores/demo")
+    """Folder of the store, made by `lingula data prepare`."""
+    image_size: int = Field(default=224, ge=16)
+    """Side of the square image that the encoder sees, pixels."""
+    sections: tuple[str, ...] | None = None
+    """Which sections of the report are used, in this order; all of them where nothing is given."""
+    text_view: Literal["report", "sentence", "mixed"] = "mixed"
+    """What a text is in training: the whole report, one sentence, or either with equal chance."""
+    pairing: Literal["all", "frontal", "one-per-epoch"] = "all"
+    """Which images of a study meet its report: all, the frontal ones, or one drawn anew in every epoch."""
+
+
+class OptimisationConfig(Config):
+    """Batch, optimiser (AdamW) and learning rate."""
+
+    steps: int | None = Field(default=None, ge=1)
+    """Optimiser steps in all; where absent, epochs count, and 1,000 steps where those are absent too."""
+    epochs: float | None = Field(default=None, gt=0)
+    """Passes over the training samples in all; counts only where steps is absent."""
+    batch_size: int = Field(default=128, ge=2)
+    """Samples per step, over all processes together."""
+    micro_batch_size: int | None = Field(default=None, ge=1)
+    """Samples per process that go through the encoders at once, to save memory; the losses still see the whole batch."""
+    learning_rate: float = Field(default=5e-4, gt=0)
+    """Peak learning rate."""
+    weight_decay: float = Field(default=0.05, ge=0)
+    """Decoupled weight decay of matrices and kernels; norms, biases and scalars have none."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of the first and second moment."""
+    schedule: Literal["cosine", "constant", "warm-restarts"] = "cosine"
+    """Course of the learning rate after the warm-up."""
+    warmup: float = Field(default=0.05, ge=0)
+    """Linear warm-up: below 1 a share of all steps, from 1 on a number of steps."""
+    minimum_learning_rate: float = Field(default=0.0, ge=0)
+    """Where the cosine ends."""
+    restart_period: float = Field(default=0.4, gt=0)
+    """Length of a cycle of `warm-restarts`: below 1 a share of all steps, from 1 on a number of steps."""
+    clip_norm: float | None = Field(default=1.0, gt=0)
+    """Largest norm of the gradient over all parameters; larger ones are scaled down."""
+
+
+DEFAULT_STEPS = 1000
+
+
+class RuntimeConfig(Config):
+    """Where and how it runs; none of this changes what a step means."""
+
+    seed: int = Field(default=0, ge=0)
+    """Keys every random draw: weights, order, augmentation, text views, dropout."""
+    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
+    """Number format of the encoders under autocast; losses are always fp32."""
+    device: str = "auto"
+    """cpu, cuda, or auto: the GPU where there is one."""
+    workers: int = Field(default=0, ge=0)
+    """Processes that load images; 0 loads in a thread beside the training."""
+    log_every: int = Field(default=20, ge=1)
+    """Steps between two entries of the logbook."""
+    validate_every: int = Field(default=200, ge=1)
+    """Steps between two validations; the last step is always validated."""
+    validation_batches: int = Field(default=8, ge=1)
+    """Most batches that a validation looks at; always the same samples."""
+    checkpoint_every: int = Field(default=500, ge=1)
+    """Steps between two checkpoints; the last step always leaves one."""
+    keep: int = Field(default=2, ge=1)
+    """How many of the latest checkpoints stay, beside the initial and the best one."""
+
+
+class PretrainConfig(Config):
+    """A complete pre-training recipe: method, data, transform, encoders, optimisation, runtime."""
+
+    method: MethodConfig
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
+    image_encoder: ImageEncoderConfig = ImageEncoderConfig()
+    text_encoder: TextEncoderConfig = TextEncoderConfig()
+    optimisation: OptimisationConfig = OptimisationConfig()
+    runtime: RuntimeConfig = RuntimeConfig()

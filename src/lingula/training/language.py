@@ -1,0 +1,65 @@
+"""The text side of a run: the encoder, trained or found, and the cached features of every text that training can ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from lingula.core.files import atomic_folder, sha256_of
+from lingula.core.types import RowNumbers
+from lingula.data.report_text import TextView, text_views
+from lingula.data.store import Store
+from lingula.methods.language_model import train_language_model
+from lingula.models.text_encoder import TextEncoder, load_text_encoder
+from lingula.training.config import PretrainConfig
+
+if TYPE_CHECKING:
+    from lingula.models.text_cache import TextCache
+
+
+def find_text_encoder(config: PretrainConfig, store: Store, rows: RowNumbers) -> TextEncoder:
+    """Return the configured text encoder, its weights always trained ones.
+
+    `small` is trained on the training rows' reports and their sentences; it is kept in the store's folder under a
+    fingerprint of texts, settings and seed, so that the next run with the same ones finds it.
+
+    Raises:
+        UserError: The weights of any other encoder are not there.
+    """
+    if config.text_encoder.name != "small":
+        return load_text_encoder(config.text_encoder)
+    folder = small_model_folder(config, store, rows)
+    if not folder.is_dir():
+        texts = distinct_texts(store, rows, config.data.sections, "mixed")
+        encoder = train_language_model(texts, config.text_encoder.small, config.runtime.seed)
+        if not os.access(store.path, os.W_OK):
+            return encoder
+        with atomic_folder(folder) as temporary:
+            encoder.save(temporary)
+    return load_text_encoder(config.text_encoder.model_copy(update={"name": str(folder)}))
+
+
+def small_model_folder(config: PretrainConfig, store: Store, rows: RowNumbers) -> Path:
+    """Return where the small model of these rows' texts and these settings is kept, trained or not."""
+    texts = distinct_texts(store, rows, config.data.sections, "mixed")
+    key = sha256_of(config.text_encoder.small.model_dump_json(), str(config.runtime.seed), *texts)
+    return store.path / "language_models" / key[:16]
+
+
+def distinct_texts(store: Store, rows: RowNumbers, sections: Sequence[str] | None, view: TextView) -> list[str]:
+    """List every text that training on some rows can ask for, once, in order of appearance."""
+    return list(dict.fromkeys(text for row in rows for text in text_views(store.text(int(row), sections), view)))
+
+
+def cache_texts(encoder: TextEncoder, store: Store, run: Path, texts: list[str], device: torch.device) -> TextCache:
+    """Encode texts once; the cache lies beside the store, or in the run where the store cannot be written."""
+    from lingula.models.text_cache import TextCache
+
+    parent = store.path if os.access(store.path, os.W_OK) else run
+    cache = TextCache(parent / "text_cache", encoder)
+    cache.fill(texts, device, progress=True)
+    return cache

@@ -1,0 +1,224 @@
+"""Pre-training from a configuration to a run folder."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lingula.core.checkpoint import load_weights
+from lingula.core.distributed import (
+    World,
+    choose_device,
+    main_process_first,
+    process_group,
+    wait_for_all,
+    world_from_environment,
+)
+from lingula.core.errors import UserError
+from lingula.core.files import write_json
+from lingula.data.loader import TextPlan
+from lingula.data.store import Store
+from lingula.methods.base import Method
+from lingula.methods.parameters import parameter_report
+from lingula.models.text_encoder import TextEncoder
+from lingula.training.assembly import (
+    Samples,
+    build_method,
+    choose_samples,
+    count_steps,
+    needs_text,
+    training_loader,
+    validation_batches,
+)
+from lingula.training.config import PretrainConfig
+from lingula.training.environment import describe_environment
+from lingula.training.language import cache_texts, distinct_texts, find_text_encoder
+from lingula.training.loop import Trainer, Validation, Validator
+from lingula.training.plan import PlanSummary, describe_plan
+from lingula.training.run import CONFIG, ENVIRONMENT, LANGUAGE_MODEL, Run
+
+__all__ = ["PlanSummary", "describe_plan", "pretrain"]
+
+_MAY_CHANGE = {"device", "workers", "log_every", "validate_every", "validation_batches", "checkpoint_every", "keep"}
+"""Runtime settings that a resumed run may have different."""
+
+
+def pretrain(
+    config: PretrainConfig,
+    run: Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    init_from: Path | None = None,
+    text_encoder: TextEncoder | None = None,
+    validators: Sequence[Validator] = (),
+) -> Path:
+    """Train and leave a self-contained run folder.
+
+    Args:
+        config: Everything the run depends on.
+        run: The folder to make.
+        overwrite: Replace an existing run.
+        resume: Go on with an existing run, exactly as if it had not been interrupted.
+        init_from: Run folder or weights file to start from.
+        text_encoder: Use this one instead of finding the configured one.
+        validators: Further measurements at every validation.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        UserError: The run exists, the store or the configuration does not fit, or the loss is not finite.
+        KeyboardInterrupt: Interrupted; a checkpoint to go on from is in the run folder.
+    """
+    world = world_from_environment()
+    device = choose_device(config.runtime.device, world)
+    _check_precision(config, device)
+    _check_shares(config, world)
+    store = Store.open(config.data.store)
+    _check_folder(run, config, store, overwrite, resume)
+    samples = choose_samples(config, store)
+    _say(samples.summary, world)
+    with process_group(world, device):
+        if text_encoder is None and needs_text(config.method):
+            text_encoder = _text_encoder(config, store, samples, run, resume, world)
+        dimension = text_encoder.dimension if text_encoder is not None else None
+        method = build_method(config, text_encoder, dimension, samples.findings)
+        if init_from is not None and not resume:
+            load_weights(Run(init_from).weights() if init_from.is_dir() else init_from, method)
+        if world.is_main and not resume:
+            _write_folder(run, config, store, samples, method, text_encoder, init_from, device, world)
+        wait_for_all()
+        text = _text_plan(config, store, samples, text_encoder, run, device, world)
+        loader = training_loader(config, store, samples, text, world, pin=device.type == "cuda")
+        steps = count_steps(config.optimisation, samples.order.steps_per_epoch)
+        validation = Validation(validation_batches(config, store, samples, text), validators)
+        trainer = Trainer(method, loader, steps, config.optimisation, config.runtime, run, device, world, validation)
+        if resume:
+            trainer.restore(Run(run).checkpoints.steps()[-1])
+            _say(f"going on after step {trainer.done} of {steps}", world)
+        trainer.run()
+    return run
+
+
+def _check_precision(config: PretrainConfig, device: torch.device) -> None:
+    if config.runtime.precision == "fp16" and device.type == "cpu":
+        raise UserError("fp16 needs a GPU", "Give --precision bf16 or fp32.")
+
+
+def _check_shares(config: PretrainConfig, world: World) -> None:
+    if config.optimisation.batch_size % world.size:
+        problem = f"a batch of {config.optimisation.batch_size} cannot be shared evenly by {world.size} processes"
+        raise UserError(problem, "Give a --batch-size that is a multiple of the number of processes.")
+
+
+def _check_folder(run: Path, config: PretrainConfig, store: Store, overwrite: bool, resume: bool) -> None:
+    """Refuse to touch a folder that must not be touched; nothing is changed here."""
+    if resume:
+        _check_resume(Run(run), config, store)
+    elif run.exists() and (not run.is_dir() or any(run.iterdir())):
+        if not (run / CONFIG).is_file():
+            raise UserError(f"{run} exists and is not a run", "Choose another --run folder.")
+        if not overwrite:
+            raise UserError(
+                f"run {run} exists already", "Choose another --run, go on with --resume, or replace it with --overwrite."
+            )
+
+
+def _check_resume(run: Run, config: PretrainConfig, store: Store) -> None:
+    if not run.checkpoints.steps():
+        raise UserError(f"run {run.path} has no checkpoint to go on from", "Start it anew with --overwrite.")
+    if run.environment["store"]["fingerprint"] != store.fingerprint:
+        raise UserError(f"store {store.path} is not the one that {run.path} was trained on", "Give the same store to --resume.")
+    before, now = _flat(run.config.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
+    free = {f"runtime.{name}" for name in _MAY_CHANGE} | {"data.store"}
+    changed = [key for key in before.keys() | now.keys() if before.get(key) != now.get(key) and key not in free]
+    if changed:
+        key = sorted(changed)[0]
+        problem = f"--resume with another {key} ({now.get(key)}; the run has {before.get(key)})"
+        raise UserError(problem, f"Give the run's own configuration: --config {run.path / CONFIG}.")
+
+
+def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _text_encoder(config: PretrainConfig, store: Store, samples: Samples, run: Path, resume: bool, world: World) -> TextEncoder:
+    """Find the text encoder; a resumed run uses its own copy."""
+    saved = Run(run).saved_text_encoder() if resume else None
+    if saved is not None:
+        return saved
+    with main_process_first(world):
+        return find_text_encoder(config, store, samples.train)
+
+
+def _text_plan(
+    config: PretrainConfig,
+    store: Store,
+    samples: Samples,
+    encoder: TextEncoder | None,
+    run: Path,
+    device: torch.device,
+    world: World,
+) -> TextPlan | None:
+    """Decide how texts reach the method: as cached features, or as tokens for a text encoder that is trained."""
+    if encoder is None:
+        return None
+    view, sections = config.data.text_view, config.data.sections
+    if not config.text_encoder.frozen:
+        return TextPlan(view, sections, tokenise=encoder.tokenise)
+    rows = np.concatenate([samples.train, samples.validation])
+    with main_process_first(world):
+        cache = cache_texts(encoder, store, run, distinct_texts(store, rows, sections, view), device)
+    return TextPlan(view, sections, lookup=cache.lookup)
+
+
+def _write_folder(
+    run: Path,
+    config: PretrainConfig,
+    store: Store,
+    samples: Samples,
+    method: Method,
+    encoder: TextEncoder | None,
+    init_from: Path | None,
+    device: torch.device,
+    world: World,
+) -> None:
+    """Write everything but checkpoints and logbook; an older run in the folder goes now, not before."""
+    if run.exists():
+        shutil.rmtree(run)
+    run.mkdir(parents=True)
+    if encoder is not None:
+        encoder.save(run / LANGUAGE_MODEL)
+    frozen = parameter_report(encoder).total if encoder is not None and config.text_encoder.frozen else 0
+    parameters = parameter_report(method, frozen)
+    environment = describe_environment(device, world.size) | {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "starting_weights": {
+            "image_encoder": config.image_encoder.weights,
+            "text_encoder": None if encoder is None else config.text_encoder.name,
+            "init_from": None if init_from is None else str(init_from),
+        },
+        "parameters": {"total": parameters.total, "trainable": parameters.trainable},
+        "store": {"path": str(store.path), "name": store.name, "fingerprint": store.fingerprint},
+        "samples": {"train": len(samples.train), "validation": len(samples.validation), "summary": samples.summary},
+        "text_dimension": None if encoder is None else encoder.dimension,
+        "text_fingerprint": None if encoder is None else encoder.fingerprint(),
+        "findings": samples.findings,
+    }
+    write_json(run / ENVIRONMENT, environment)
+    config.to_yaml(run / CONFIG)
+
+
+def _say(text: str, world: World) -> None:
+    if world.is_main:
+        print(text, file=sys.stderr)
