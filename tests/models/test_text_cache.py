@@ -18,7 +18,7 @@ from lingula.models.text_cache import TextCache
 from lingula.models.text_config import SmallLanguageModelConfig
 from lingula.models.text_encoder import TextEncoder, load_text_encoder
 
-TEXTS = [f"{amount} {side} {finding}." for amount in ("no", "small") for side in ("left", "right") for finding in ("effusion", "mass")]
+TEXTS = [f"{amount} {finding}." for amount in ("no", "small left", "right", "both") for finding in ("effusion", "mass")]
 TEXTS += [" ".join(TEXTS[:3]), "heart", ""]
 TINY = SmallLanguageModelConfig(vocabulary=80, layers=1, width=16, heads=2, max_tokens=32, steps=2, batch_tokens=64)
 
@@ -119,7 +119,7 @@ from lingula.models import text_cache
 from lingula.models.text_encoder import TextEncoder
 
 class Lengths(TextEncoder):
-    dimension, whitening, frozen, device = 3, None, True, torch.device("cpu")
+    dimension, statistics, frozen, device = 3, None, True, torch.device("cpu")
     def __init__(self): torch.nn.Module.__init__(self)
     def fingerprint(self): return "lengths"
     def token_ids(self, texts): return [[int(text)] for text in texts]
@@ -151,7 +151,7 @@ def test_two_processes_fill_the_same_cache(tmp_path: Path) -> None:
 def test_a_text_that_was_never_filled_is_named(encoder: TextEncoder, tmp_path: Path) -> None:
     cache = TextCache(tmp_path, encoder)
     cache.fill(TEXTS, progress=False)
-    with pytest.raises(RuntimeError, match="not in the cache .* 'unheard of'"):
+    with pytest.raises(RuntimeError, match=r"not in the cache .* 'unheard of'"):
         cache.lookup(["heart", "unheard of"])
     assert cache.lookup([]).shape == (0, encoder.dimension)
 

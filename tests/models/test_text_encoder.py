@@ -21,7 +21,7 @@ from lingula.methods.language_model import train_tokeniser
 from lingula.models.hub import _wanted
 from lingula.models.text_config import SmallLanguageModelConfig, TextEncoderConfig
 from lingula.models.text_encoder import TextEncoder, load_text_encoder
-from lingula.models.text_pooling import Pooling, Whitening
+from lingula.models.text_pooling import Pooling, Statistics, standardisation, token_weights
 
 TEXTS = ["no effusion", "small left pleural effusion with atelectasis", "heart"]
 WEIGHTS = "model.safetensors"
@@ -76,16 +76,36 @@ def test_several_layers_are_pooled_and_concatenated() -> None:
         torch.testing.assert_close(pooled[row], expected)
 
 
-def test_whitening_gives_centred_features_with_unit_covariance() -> None:
-    features = torch.randn(4000, 6, generator=torch.Generator().manual_seed(0)) @ torch.randn(6, 6) + 5
-    whitened = Whitening.fit(features, floor=0.0)(features).double()
-    torch.testing.assert_close(whitened.mean(0), torch.zeros(6, dtype=torch.float64), atol=1e-3, rtol=0)
-    torch.testing.assert_close(whitened.T @ whitened / 4000, torch.eye(6, dtype=torch.float64), atol=1e-2, rtol=0)
+def statistics_of(encoder: TextEncoder) -> Statistics:
+    counts = torch.arange(len(encoder.tokeniser))
+    return Statistics(token_weights(counts, special=5), *standardisation(encoder(encoder.tokenise(TEXTS))))
 
 
-def test_whitening_of_constant_features_stays_finite() -> None:
-    features = torch.ones(5, 3)
-    assert Whitening.fit(features)(features).isfinite().all()
+def test_frequent_tokens_weigh_less_special_and_unseen_ones_nothing() -> None:
+    weights = token_weights(torch.tensor([50, 9, 0, 1, 99]), special=1, a=0.5)
+    shares = torch.tensor([0, 9, 0, 1, 99]) / 109
+    torch.testing.assert_close(weights, torch.tensor([0, 1, 0, 1, 1]) * 0.5 / (0.5 + shares))
+
+
+def test_standardised_features_have_mean_zero_and_variance_one() -> None:
+    features = torch.randn(500, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 5, 0.1, 2]) + 3
+    mean, scale = standardisation(features, floor=0.0)
+    values = Statistics(torch.ones(1), mean, scale)(features)
+    torch.testing.assert_close(values.mean(0), torch.zeros(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(values.var(0, correction=0), torch.ones(4), atol=1e-4, rtol=0)
+    assert all(value.isfinite().all() for value in standardisation(torch.ones(5, 3)))
+
+
+def test_statistics_weigh_tokens_and_standardise(folder: Path) -> None:
+    encoder = load(folder)
+    statistics = statistics_of(encoder)
+    ids = torch.tensor([encoder.tokeniser(TEXTS[1])["input_ids"]])
+    states = encoder.model(input_ids=ids).last_hidden_state[0]
+    shares = statistics.token_weights[ids[0]] / statistics.token_weights[ids[0]].sum()
+    expected = ((shares[:, None] * states).sum(0) - statistics.mean) * statistics.scale
+    encoder = TextEncoder(encoder.model, encoder.tokeniser, encoder.pooling, statistics)
+    torch.testing.assert_close(encoder(encoder.tokenise(TEXTS))[1], expected, atol=1e-4, rtol=1e-4)
+    assert encoder(encoder.tokenise([""])).isfinite().all()
 
 
 def test_a_frozen_encoder_has_no_gradient_and_never_drops_out(folder: Path) -> None:
@@ -136,8 +156,7 @@ def test_padding_goes_to_the_longest_of_the_batch(folder: Path) -> None:
 
 def test_a_saved_encoder_comes_back_with_the_same_fingerprint_and_features(folder: Path, tmp_path: Path) -> None:
     encoder = load(folder, max_tokens=16)
-    features = encoder(encoder.tokenise(TEXTS))
-    encoder = TextEncoder(encoder.model, encoder.tokeniser, encoder.pooling, Whitening.fit(features))
+    encoder = TextEncoder(encoder.model, encoder.tokeniser, encoder.pooling, statistics_of(encoder))
     encoder.save(tmp_path / "saved")
     again = load_text_encoder(tmp_path / "saved")
     assert again.fingerprint() == encoder.fingerprint() == encoder.fingerprint()
@@ -153,8 +172,7 @@ def test_loading_twice_gives_one_fingerprint_although_the_pooler_has_no_weights(
 def test_everything_that_decides_the_features_is_in_the_fingerprint(folder: Path) -> None:
     encoder = load(folder)
     seen = {encoder.fingerprint(), load(folder, pooling="cls").fingerprint(), load(folder, max_tokens=9).fingerprint()}
-    features = encoder(encoder.tokenise(TEXTS))
-    seen.add(TextEncoder(encoder.model, encoder.tokeniser, encoder.pooling, Whitening.fit(features)).fingerprint())
+    seen.add(TextEncoder(encoder.model, encoder.tokeniser, encoder.pooling, statistics_of(encoder)).fingerprint())
     encoder.tokenise(TEXTS)
     assert encoder.fingerprint() in seen
     with torch.no_grad():
@@ -203,7 +221,7 @@ def with_own_code(folder: Path) -> None:
 
 
 def with_other_pooling(folder: Path) -> None:
-    (folder / "pooling.json").write_text(json.dumps({"kind": "cls", "layers": [-1], "max_tokens": 9, "whitening": False}))
+    (folder / "pooling.json").write_text(json.dumps({"kind": "cls", "layers": [-1], "max_tokens": 9, "statistics": False}))
 
 
 @pytest.mark.parametrize(

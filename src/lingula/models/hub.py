@@ -10,7 +10,7 @@ from lingula.core.errors import UserError
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 SECONDS_TO_ANSWER = 5.0
 _NEEDED = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt")
-_ALSO = ("special_tokens_map.json", "added_tokens.json", "*.model", "pooling.json", "whitening.safetensors")
+_ALSO = ("special_tokens_map.json", "added_tokens.json", "*.model", "pooling.json", "pooling.safetensors")
 
 
 def find_model(name: str, revision: str | None = None, with_code: bool = False) -> Path:
@@ -63,7 +63,7 @@ def _cached(name: str, revision: str | None, with_code: bool) -> Path | None:
 
 def _download(name: str, revision: str | None, with_code: bool) -> Path:
     from huggingface_hub import HfApi, constants, snapshot_download
-    from huggingface_hub.errors import HTTPError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import HTTPError, RepositoryNotFoundError, RevisionNotFoundError  # type: ignore[attr-defined]
 
     remedy = "Download it where there is a network and give its folder, or use the text encoder 'small'."
     if constants.HF_HUB_OFFLINE:
@@ -82,5 +82,6 @@ def _download(name: str, revision: str | None, with_code: bool) -> Path:
 def _wanted(info: Any, with_code: bool) -> list[str]:
     """Choose the files of a hub model: safetensors where there are any, else the PyTorch weights."""
     names = {file.rfilename for file in info.siblings or []}
-    weights = "model*.safetensors*" if any(name.startswith("model") and ".safetensors" in name for name in names) else "pytorch_model*.bin*"
+    safe = any(name.startswith("model") and ".safetensors" in name for name in names)
+    weights = "model*.safetensors*" if safe else "pytorch_model*.bin*"
     return [*_NEEDED, *_ALSO, weights, *(["*.py"] if with_code else [])]

@@ -16,7 +16,7 @@ from lingula.core.errors import UserError
 from lingula.core.files import atomic_folder, write_json
 from lingula.core.progress import ProgressBar
 from lingula.core.types import TextFeatures
-from lingula.models.text_encoder import TextEncoder
+from lingula.models.text_encoder import TextEncoder, multiplies_fast_in_bf16
 
 PART_TEXTS = 16384
 """Texts that are encoded, sorted by length and committed together."""
@@ -171,11 +171,10 @@ def _batches(lengths: list[int]) -> list[list[int]]:
 
 
 def _fast_precision(encoder: TextEncoder, device: torch.device) -> AbstractContextManager[object]:
-    """Return bf16 autocast on CUDA and on processors that multiply in bf16, else nothing.
+    """Return bf16 autocast where it is fast, else nothing.
 
-    A whitened encoder stays in fp32: whitening would enlarge the rounding of directions that vary little.
+    An encoder with standardised features stays in fp32: standardising would enlarge the rounding.
     """
-    if encoder.whitening is not None:
+    if encoder.statistics is not None or not multiplies_fast_in_bf16(device):
         return nullcontext()
-    fast = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.autocast(device.type, torch.bfloat16) if fast else nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)

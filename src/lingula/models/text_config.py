@@ -18,20 +18,20 @@ class SmallLanguageModelConfig(Config):
     """Transformer layers."""
     width: int = Field(128, ge=8)
     """Features per token."""
-    heads: int = Field(4, ge=1)
-    """Attention heads; must divide the width."""
+    heads: int = Field(4, ge=2)
+    """Attention heads; the width must be an even multiple of them."""
     max_tokens: int = Field(256, ge=8)
     """Longest text; what is longer is cut."""
     steps: int = Field(400, ge=1)
     """Masked-language-modelling steps."""
-    batch_tokens: int = Field(4096, ge=64)
+    batch_tokens: int = Field(1024, ge=64)
     """Tokens per step, padding included."""
     learning_rate: float = Field(2e-3, gt=0)
     """Peak learning rate of AdamW; linear warm-up over 10 % of the steps, then linear decay to zero."""
     masked_share: float = Field(0.2, gt=0, lt=1)
     """Share of the tokens that must be predicted."""
-    whitening_texts: int = Field(4096, ge=2)
-    """Texts, at most, that the fixed whitening of the pooled features is computed from."""
+    standardisation_texts: int = Field(4096, ge=2)
+    """Texts, at most, that mean and spread of the features are measured on."""
 
 
 class TextEncoderConfig(Config):

@@ -17,7 +17,7 @@ from lingula.core.files import sha256_of
 from lingula.core.types import TextFeatures
 from lingula.models.hub import find_model
 from lingula.models.text_config import TextEncoderConfig
-from lingula.models.text_pooling import Pooling, Whitening, load_pooling, save_pooling
+from lingula.models.text_pooling import Pooling, Statistics, load_pooling, save_pooling
 
 TOKENISER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
 UNUSED_HEADS = ("pooler.", "cls.", "lm_head.")
@@ -31,15 +31,15 @@ class TextEncoder(nn.Module):
         model: A transformers encoder that returns hidden states.
         tokeniser: A fast transformers tokeniser.
         pooling: How hidden states become one vector.
-        whitening: A fixed map behind the pooling, or None.
+        statistics: Fixed token weights and standardisation, or None for a plain pooling.
         frozen: No gradients, and evaluation mode whatever `train()` says, so that dropout never disturbs the targets.
     """
 
     def __init__(
-        self, model: nn.Module, tokeniser: Any, pooling: Pooling, whitening: Whitening | None = None, frozen: bool = True
+        self, model: nn.Module, tokeniser: Any, pooling: Pooling, statistics: Statistics | None = None, frozen: bool = True
     ) -> None:
         super().__init__()
-        self.model, self.tokeniser, self.whitening, self.frozen = model, tokeniser, whitening, frozen
+        self.model, self.tokeniser, self.statistics, self.frozen = model, tokeniser, statistics, frozen
         limits = [pooling.max_tokens, tokeniser.model_max_length, _position_limit(model)]
         self.pooling = pooling.model_copy(update={"max_tokens": int(min(limits))})
         self.seen, self.cut = 0, 0
@@ -51,8 +51,6 @@ class TextEncoder(nn.Module):
     @property
     def dimension(self) -> int:
         """Number of text features."""
-        if self.whitening is not None:
-            return int(self.whitening.matrix.shape[1])
         return int(self.model.config.hidden_size) * len(self.pooling.layers)  # type: ignore[union-attr,arg-type]
 
     @property
@@ -109,11 +107,13 @@ class TextEncoder(nn.Module):
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             output = self.model(input_ids=tokens.ids, attention_mask=tokens.mask.long(), output_hidden_states=True)
-            features = self.pooling(output.hidden_states, tokens.mask)
-            return features if self.whitening is None else self.whitening(features)
+            if self.statistics is None:
+                return self.pooling(output.hidden_states, tokens.mask)
+            weights = self.statistics.token_weights[tokens.ids] * tokens.mask
+            return self.statistics(self.pooling(output.hidden_states, weights))
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 of everything that decides the features: weights, tokeniser, pooling, length, whitening."""
+        """Return a SHA-256 of everything that decides the features: weights, tokeniser, pooling and its statistics, length."""
         backend = self.tokeniser.backend_tokenizer
         backend.no_padding()
         backend.no_truncation()
@@ -128,7 +128,7 @@ class TextEncoder(nn.Module):
         self.tokeniser.backend_tokenizer.no_truncation()
         self.tokeniser.backend_tokenizer.no_padding()
         self.tokeniser.save_pretrained(folder)
-        save_pooling(folder, self.pooling, self.whitening)
+        save_pooling(folder, self.pooling, self.statistics)
 
 
 def load_text_encoder(source: TextEncoderConfig | Path | str) -> TextEncoder:
@@ -144,14 +144,14 @@ def load_text_encoder(source: TextEncoderConfig | Path | str) -> TextEncoder:
     if config.name == "small":
         raise UserError("the text encoder 'small' has no weights before it is trained", "Give a run's text encoder folder.")
     folder = find_model(config.name, config.revision, config.trust_remote_code)
-    pooling, whitening = load_pooling(folder) or (Pooling(kind=config.pooling, max_tokens=config.max_tokens), None)
+    pooling, statistics = load_pooling(folder) or (Pooling(kind=config.pooling, max_tokens=config.max_tokens), None)
     if isinstance(source, TextEncoderConfig) and pooling.kind != config.pooling:
         message = f"the text encoder {config.name} was saved with {pooling.kind} pooling, not {config.pooling}"
         raise UserError(message, f"Set text_encoder.pooling to {pooling.kind}.")
     if isinstance(source, TextEncoderConfig):
         pooling = pooling.model_copy(update={"max_tokens": min(pooling.max_tokens, config.max_tokens)})
     model, tokeniser = _load_pretrained(folder, config)
-    return TextEncoder(model, tokeniser, pooling, whitening, config.frozen)
+    return TextEncoder(model, tokeniser, pooling, statistics, config.frozen)
 
 
 def _load_pretrained(folder: Path, config: TextEncoderConfig) -> tuple[Any, Any]:
@@ -186,6 +186,11 @@ def _load_pretrained(folder: Path, config: TextEncoderConfig) -> tuple[Any, Any]
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
     return model, tokeniser
+
+
+def multiplies_fast_in_bf16(device: torch.device) -> bool:
+    """Tell whether a device has hardware for bf16 matrix products; elsewhere bf16 autocast is slower than fp32."""
+    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def _bytes_of(value: Tensor) -> bytes:

@@ -7,91 +7,105 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lingula.core.config import Config
 from lingula.core.errors import UserError
 from lingula.core.files import write_json
-from lingula.core.types import TextFeatures, TokenMask
+from lingula.core.types import TextFeatures
 
 POOLING_FILE = "pooling.json"
-WHITENING_FILE = "whitening.safetensors"
+STATISTICS_FILE = "pooling.safetensors"
 
 
 class Pooling(Config):
     """How the hidden states of a text become its features."""
 
     kind: Literal["mean", "cls"] = "mean"
-    """Mean over all real tokens (special tokens included), or the first token."""
+    """Mean over all real tokens (special tokens included, unless token weights say otherwise), or the first token."""
     layers: tuple[int, ...] = (-1,)
     """Hidden states that are pooled and concatenated: 0 is the embedding layer, -1 the last transformer layer."""
     max_tokens: int = 512
     """Longest text in tokens, special tokens included."""
 
-    def __call__(self, hidden: tuple[Tensor, ...], mask: TokenMask) -> TextFeatures:
+    def __call__(self, hidden: tuple[Tensor, ...], weights: Float[Tensor, "batch tokens"]) -> TextFeatures:
         """Pool in fp32.
 
         Args:
             hidden: Hidden states, each `batch tokens features`, embedding layer first.
-            mask: `batch tokens`, True where a token is real.
+            weights: `batch tokens`, 0 for padding; only their ratios within a text matter.
         """
         if self.kind == "cls":
             return torch.cat([hidden[layer][:, 0].float() for layer in self.layers], dim=-1)
-        weights = mask.float() / mask.sum(dim=1, keepdim=True).clamp_min(1)
-        return torch.cat([torch.einsum("bt,btf->bf", weights, hidden[layer].float()) for layer in self.layers], dim=-1)
+        shares = weights.float() / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
+        return torch.cat([(shares[..., None] * hidden[layer].float()).sum(dim=1) for layer in self.layers], dim=-1)
 
 
-class Whitening(nn.Module):
-    """A fixed affine map that makes pooled features centred, decorrelated and of equal spread; never trained by gradient.
+class Statistics(nn.Module):
+    """Fixed statistics of training texts that pooling uses; never trained by gradient.
 
-    z = (x - mean) V diag((l + floor · mean(l))^-1/2), with l, V the eigenvalues and eigenvectors of the covariance.
-    It takes away the large component that all texts share (Su et al. 2021, arXiv 2103.15316, with a floor on l so that
-    directions which hold only noise are not blown up).
+    Tokens are weighed by a / (a + p), p the share of the token among all tokens of the training texts (Arora et al. 2017,
+    "A simple but tough-to-beat baseline for sentence embeddings"), pieces that no training text has by 0. Features are
+    standardised, z = (x - mean) · scale: without it they share one large component and all texts look alike.
 
     Args:
-        mean: `features`.
-        matrix: `features whitened`.
+        token_weights: `vocabulary`.
+        mean: `features`, of the pooled features.
+        scale: `features`, one over their standard deviation.
     """
 
+    token_weights: Tensor
     mean: Tensor
-    matrix: Tensor
+    scale: Tensor
 
-    def __init__(self, mean: Tensor, matrix: Tensor) -> None:
+    def __init__(self, token_weights: Tensor, mean: Tensor, scale: Tensor) -> None:
         super().__init__()
+        self.register_buffer("token_weights", token_weights.float())
         self.register_buffer("mean", mean.float())
-        self.register_buffer("matrix", matrix.float())
-
-    @classmethod
-    def fit(cls, features: TextFeatures, floor: float = 0.01) -> Whitening:
-        """Compute the map from pooled features, in fp64.
-
-        Args:
-            features: `texts features`, at least two texts.
-            floor: Share of the mean variance that is added to the variance of every direction.
-        """
-        values = features.double()
-        mean = values.mean(dim=0)
-        centred = values - mean
-        variances, directions = torch.linalg.eigh(centred.T @ centred / len(values))
-        variances = variances.clamp_min(0)
-        scale = (variances + floor * variances.mean().clamp_min(1e-12)).rsqrt()
-        return cls(mean, directions * scale)
+        self.register_buffer("scale", scale.float())
 
     def forward(self, features: TextFeatures) -> TextFeatures:
-        """Whiten `batch features`, in fp32."""
-        with torch.autocast(features.device.type, enabled=False):
-            return (features.float() - self.mean) @ self.matrix
+        """Standardise `batch features`."""
+        return (features - self.mean) * self.scale
 
 
-def save_pooling(folder: Path, pooling: Pooling, whitening: Whitening | None) -> None:
-    """Write the pooling, and the whitening where there is one, beside the weights."""
-    write_json(folder / POOLING_FILE, pooling.model_dump(mode="json") | {"whitening": whitening is not None})
-    if whitening is not None:
-        save_file({"mean": whitening.mean.contiguous(), "matrix": whitening.matrix.contiguous()}, folder / WHITENING_FILE)
+def token_weights(counts: Tensor, special: int, a: float = 0.01) -> Tensor:
+    """Return the weight a / (a + p) of each token, 0 for special tokens and for those never seen.
+
+    Args:
+        counts: `vocabulary`, how often each token occurs.
+        special: How many special tokens stand first in the vocabulary.
+        a: Share at which a token weighs one half.
+    """
+    counts = counts.double().clone()
+    counts[:special] = 0
+    weights = a / (a + counts / counts.sum().clamp_min(1))
+    return torch.where(counts > 0, weights, 0.0).float()
 
 
-def load_pooling(folder: Path) -> tuple[Pooling, Whitening | None] | None:
+def standardisation(features: TextFeatures, floor: float = 0.01) -> tuple[Tensor, Tensor]:
+    """Return mean and scale of pooled features, `features` each, computed in fp64.
+
+    Args:
+        features: `texts features`.
+        floor: Share of the mean variance that is added to every variance, so that constant features are not blown up.
+    """
+    variance, mean = torch.var_mean(features.double(), dim=0, correction=0)
+    return mean.float(), (variance + floor * variance.mean().clamp_min(1e-12)).rsqrt().float()
+
+
+def save_pooling(folder: Path, pooling: Pooling, statistics: Statistics | None) -> None:
+    """Write the pooling, and its statistics where there are any, beside the weights."""
+    write_json(folder / POOLING_FILE, pooling.model_dump(mode="json") | {"statistics": statistics is not None})
+    if statistics is not None:
+        tensors = {name: value.contiguous() for name, value in statistics.state_dict().items()}
+        save_file(tensors, folder / STATISTICS_FILE)
+
+
+def load_pooling(folder: Path) -> tuple[Pooling, Statistics | None] | None:
     """Read what `save_pooling` wrote; None for a folder that holds a plain Hugging Face model.
 
     Raises:
@@ -102,9 +116,7 @@ def load_pooling(folder: Path) -> tuple[Pooling, Whitening | None] | None:
         return None
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        whitened = values.pop("whitening")
-        tensors = load_file(folder / WHITENING_FILE) if whitened else {}
-        whitening = Whitening(tensors["mean"], tensors["matrix"]) if whitened else None
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} or its whitening cannot be read ({error})", "Save the text encoder again.") from error
-    return Pooling.from_values(values, str(path)), whitening
+        statistics = Statistics(**load_file(folder / STATISTICS_FILE)) if values.pop("statistics") else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise UserError(f"{path} or {STATISTICS_FILE} cannot be read ({error})", "Save the text encoder again.") from error
+    return Pooling.from_values(values, str(path)), statistics
