@@ -25,15 +25,24 @@ from lingula.training.pretrain import pretrain
 from lingula.training.recipes import recipe
 
 SIZE = 96
-STUDIES = {"train": 5000, "val": 500, "test": 1000}
-METHODS = ("clip", "m-flag", "supervised")
+STUDIES = {"train": 4500, "val": 300, "test": 1000}
 BUDGET: dict[str, Any] = {
-    "image_encoder": {"name": "mobilenetv4_conv_small_050"},
-    "data": {"image_size": SIZE},
-    "optimisation": {"steps": 240, "batch_size": 128},
-    "runtime": {"validate_every": 120, "checkpoint_every": 10_000},
+    "image_encoder": {"name": "test_resnet"},
+    "data": {"image_size": SIZE, "text_view": "report"},
+    "augment": {"rotation": 4.0},
+    "optimisation": {"steps": 700, "batch_size": 64, "learning_rate": 4e-3, "warmup": 0.1},
+    "runtime": {"log_every": 25, "validate_every": 175, "checkpoint_every": 10_000},
 }
-"""What all three share: encoder, image size, steps, batch."""
+"""What all three share: encoder, image size, optimiser, steps, batch."""
+
+OWN: dict[str, dict[str, Any]] = {
+    "clip": {"method": {"head": "batch-norm-mlp", "temperature": 0.2}},
+    "m-flag": {},
+    "supervised": {},
+}
+"""What each has of its own, beside its `sound` preset."""
+
+METHODS = tuple(OWN)
 
 
 def run_demo(folder: Path, store: Path, seed: int = 0, overwrite: bool = False) -> None:
@@ -79,7 +88,7 @@ def _claim(folder: Path, overwrite: bool) -> None:
 def _config(method: str, store: Path, seed: int) -> Any:
     """A method's `sound` preset with the shared budget."""
     shared = {**BUDGET, "data": {**BUDGET["data"], "store": str(store)}, "runtime": {**BUDGET["runtime"], "seed": seed}}
-    return recipe(method, "sound", shared)
+    return recipe(method, "sound", OWN[method], shared)
 
 
 def _evaluate(run: Path, store: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from lingula.core.batch import Tokens
 from lingula.core.errors import UserError
 from lingula.methods.language_model import train_language_model
 from lingula.models import text_cache
@@ -110,42 +112,51 @@ def test_a_crash_between_parts_keeps_the_parts_before_it(
     torch.testing.assert_close(again.lookup(TEXTS), direct(encoder, TEXTS), atol=1e-2, rtol=1e-2)
 
 
-FILL = """
-import sys
-from pathlib import Path
-import torch
-from lingula.core.batch import Tokens
-from lingula.models import text_cache
-from lingula.models.text_encoder import TextEncoder
-
 class Lengths(TextEncoder):
-    dimension, statistics, frozen, device = 3, None, True, torch.device("cpu")
-    def __init__(self): torch.nn.Module.__init__(self)
-    def fingerprint(self): return "lengths"
-    def token_ids(self, texts): return [[int(text)] for text in texts]
-    def pad(self, ids): return Tokens(torch.tensor(ids), torch.ones(len(ids), 1, dtype=torch.bool))
-    def forward(self, tokens): return tokens.ids.float().repeat(1, 3)
-    def warn_of_cut_texts(self): pass
+    """Stands in for an encoder where other processes need one at once: the features of "7" are 7, 7, 7."""
 
-text_cache.PART_TEXTS = 5
-cache = text_cache.TextCache(Path(sys.argv[1]), Lengths())
-texts = [str(number) for number in range(int(sys.argv[2]), int(sys.argv[3]))]
-cache.fill(texts, progress=False)
-assert cache.lookup(texts)[:, 1].tolist() == [float(text) for text in texts]
-everything = [str(number) for number in range(int(sys.argv[4]))]
-if everything:
-    assert cache.fill(everything, progress=False) == 0
-    assert cache.lookup(everything)[:, 2].tolist() == [float(text) for text in everything]
+    dimension, statistics, frozen, device = 3, None, True, torch.device("cpu")  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        torch.nn.Module.__init__(self)
+
+    def fingerprint(self) -> str:
+        return "lengths"
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return [[int(text)] for text in texts]
+
+    def pad(self, ids: Sequence[Sequence[int]]) -> Tokens:
+        return Tokens(torch.tensor(ids), torch.ones(len(ids), 1, dtype=torch.bool))
+
+    def forward(self, tokens: Tokens) -> torch.Tensor:
+        return tokens.ids.float().repeat(1, 3)
+
+    def warn_of_cut_texts(self) -> None: ...
+
+
+def numbers(start: int, stop: int) -> list[str]:
+    return [str(number) for number in range(start, stop)]
+
+
+FILL = f"""
+import importlib.util, sys
+from pathlib import Path
+spec = importlib.util.spec_from_file_location("tests_of_the_cache", {__file__!r})
+here = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(here)
+here.text_cache.PART_TEXTS = 5
+here.TextCache(Path(sys.argv[1]), here.Lengths()).fill(here.numbers(*map(int, sys.argv[2:])), progress=False)
 """
 
 
 def test_two_processes_fill_the_same_cache(tmp_path: Path) -> None:
-    def start(*numbers: int) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", FILL, str(tmp_path), *map(str, numbers)])
-
-    running = [start(0, 300, 0), start(200, 500, 0)]
+    ranges = [("0", "300"), ("200", "500")]
+    running = [subprocess.Popen([sys.executable, "-c", FILL, str(tmp_path), *ends]) for ends in ranges]
     assert [process.wait(timeout=250) for process in running] == [0, 0]
-    assert start(0, 1, 500).wait(timeout=250) == 0
+    cache = TextCache(tmp_path, Lengths())
+    assert cache.fill(numbers(0, 500), progress=False) == 0
+    assert cache.lookup(numbers(0, 500))[:, 2].tolist() == list(range(500))
 
 
 def test_a_text_that_was_never_filled_is_named(encoder: TextEncoder, tmp_path: Path) -> None:

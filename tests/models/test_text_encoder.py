@@ -33,7 +33,7 @@ def hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import BertConfig, BertForMaskedLM
 
     folder = tmp_path_factory.mktemp("hub") / "bert"
-    tokeniser = train_tokeniser(TEXTS, SmallLanguageModelConfig(vocabulary=80, max_tokens=24))
+    tokeniser = train_tokeniser(TEXTS * 2, SmallLanguageModelConfig(vocabulary=120, max_tokens=24))
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
     BertForMaskedLM(BertConfig(vocab_size=len(tokeniser), max_position_embeddings=24, **sizes)).save_pretrained(folder)

@@ -16,10 +16,10 @@ class ClipConfig(Config):
     """Which method this is."""
     latent: int = Field(default=128, ge=1)
     """Size of the space shared by images and texts."""
-    head: Literal["linear", "mlp"] = "linear"
-    """Projection on each side: one matrix, or one hidden layer."""
+    head: Literal["linear", "mlp", "batch-norm-mlp"] = "linear"
+    """Projection on each side: one matrix, or one hidden layer, or that with batch norms (from scratch it learns sooner)."""
     hidden: int = Field(default=512, ge=1)
-    """Width of the hidden layer of an `mlp` head."""
+    """Width of the hidden layer, where the head has one."""
     temperature: float = Field(default=0.07, gt=0)
     """Where the learned temperature starts."""
     minimum_temperature: float = Field(default=0.01, gt=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from lingula.core.errors import UserError
 from lingula.core.progress import ProgressBar
+from lingula.methods.wordpiece import train_vocabulary
 from lingula.models.text_config import SmallLanguageModelConfig
 from lingula.models.text_encoder import TextEncoder, multiplies_fast_in_bf16
 from lingula.models.text_pooling import Pooling, Statistics, standardisation, token_weights
@@ -50,12 +52,23 @@ def train_language_model(texts: Sequence[str], config: SmallLanguageModelConfig,
         raise UserError(f"a language model needs at least two distinct texts, there are {len(distinct)}", "Add reports.")
     if config.width % (2 * config.heads):
         raise UserError(f"text width {config.width} is no even multiple of {config.heads} heads", "Change width or heads.")
-    tokeniser = train_tokeniser(distinct, config)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _train_encoder(distinct, config, seed, progress)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train_encoder(texts: list[str], config: SmallLanguageModelConfig, seed: int, progress: bool) -> TextEncoder:
+    """Train on one thread: matrices this small gain little from two, lose much on a busy machine, and sum in one order."""
+    tokeniser = train_tokeniser(texts, config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _small_bert(len(tokeniser), config)
     encoder = TextEncoder(model.bert, tokeniser, Pooling(layers=POOLED_LAYERS, max_tokens=config.max_tokens))
-    ids = encoder.token_ids(distinct)
+    ids = encoder.token_ids(texts)
+    _expect_frequent_words(model, ids)
     _start_well(model.bert, semantic_embeddings(ids, len(tokeniser), config.width - config.width // config.heads, seed))
     _train(model, encoder, ids, config, seed, progress)
     return TextEncoder(model.bert, tokeniser, encoder.pooling, _statistics(encoder, ids, config, seed))
@@ -63,15 +76,18 @@ def train_language_model(texts: Sequence[str], config: SmallLanguageModelConfig,
 
 def train_tokeniser(texts: Sequence[str], config: SmallLanguageModelConfig) -> Any:
     """Train a lower-case WordPiece tokeniser (a transformers fast tokeniser) on texts; deterministic."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    normaliser, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    lines = (normaliser.normalize_str(text) for text in texts)
+    words = Counter(word for line in lines for word, _ in splitter.pre_tokenize_str(line))
+    vocabulary = train_vocabulary(words, config.vocabulary, SPECIAL)
+    numbers = {piece: number for number, piece in enumerate(vocabulary)}
+    backend = Tokenizer(models.WordPiece(numbers, unk_token="[UNK]"))
+    backend.normalizer, backend.pre_tokenizer = normaliser, splitter
     backend.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=config.vocabulary, special_tokens=list(SPECIAL), show_progress=False)
-    backend.train_from_iterator(texts, trainer)
+    backend.add_special_tokens(list(SPECIAL))
     ends = [("[CLS]", CLS), ("[SEP]", SEPARATOR)]
     backend.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
@@ -143,6 +159,16 @@ def semantic_embeddings(ids: Sequence[Sequence[int]], vocabulary: int, dimension
     embeddings[:, :components] = torch.from_numpy(svd.components_.T * svd.singular_values_).float()
     lengths = embeddings.norm(dim=1, keepdim=True)
     return torch.where(lengths > 1e-4 * lengths.max(), embeddings / lengths.clamp_min(1e-12), 0.0)
+
+
+def _expect_frequent_words(model: Any, ids: list[list[int]]) -> None:
+    """Begin with the frequency of each token as output bias, and with sharp logits: few steps could not learn either."""
+    counts = torch.bincount(torch.tensor([number for row in ids for number in row]), minlength=model.config.vocab_size)
+    counts[: len(SPECIAL)] = 0
+    shares = (counts + 0.1) / (counts.sum() + 0.1 * len(counts))
+    with torch.no_grad():
+        model.cls.predictions.decoder.bias.copy_(shares.log() - shares.log().mean())
+        model.cls.predictions.transform.LayerNorm.weight.fill_(3.0)
 
 
 def _start_well(bert: Any, semantics: Tensor) -> None:

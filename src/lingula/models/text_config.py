@@ -22,7 +22,7 @@ class SmallLanguageModelConfig(Config):
     """Attention heads; the width must be an even multiple of them."""
     max_tokens: int = Field(256, ge=8)
     """Longest text; what is longer is cut."""
-    steps: int = Field(400, ge=1)
+    steps: int = Field(150, ge=1)
     """Masked-language-modelling steps."""
     batch_tokens: int = Field(1024, ge=64)
     """Tokens per step, padding included."""

@@ -156,13 +156,14 @@ def load_text_encoder(source: TextEncoderConfig | Path | str) -> TextEncoder:
 
 def _load_pretrained(folder: Path, config: TextEncoderConfig) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
-    from transformers.utils.logging import get_verbosity, set_verbosity, set_verbosity_error
+    from transformers.utils import logging
 
     if not any((folder / file).is_file() for file in TOKENISER_FILES):
         raise UserError(f"the model folder {folder} has no tokeniser (tokenizer.json)", "Download the complete model again.")
     options = {"local_files_only": True, "trust_remote_code": config.trust_remote_code}
-    verbosity = get_verbosity()
-    set_verbosity_error()
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         model, found = AutoModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **options)
         tokeniser = AutoTokenizer.from_pretrained(folder, **options)
@@ -172,7 +173,9 @@ def _load_pretrained(folder: Path, config: TextEncoderConfig) -> tuple[Any, Any]
         remedy = "Read that code; then set text_encoder.trust_remote_code." if own_code else "Download the complete model again."
         raise UserError(f"the text encoder {config.name} cannot be loaded ({first})", remedy) from error
     finally:
-        set_verbosity(verbosity)
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
     missing = [name for name in found["missing_keys"] if not name.startswith(UNUSED_HEADS)]
     if missing:
         message = f"the weights of {config.name} lack {len(missing)} tensors of the model, e.g. {min(missing)}"

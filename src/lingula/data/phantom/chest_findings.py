@@ -70,7 +70,7 @@ def fracture_bones(shape: Shape, fact: Fact, *, fine: bool) -> Rods:
         points, normal = courses[SIDES.index(side), rib], normals[SIDES.index(side), rib]
         at = _break(fact, rib)
         slip = np.exp(-np.maximum(np.arange(len(points)) - at, 0) / 3.0)[:, None]
-        moved = points + np.where(np.arange(len(points))[:, None] >= at, slip, 0) * (normal * -6.0 + np.array([0, 0, -9.0]))
+        moved = points + np.where(np.arange(len(points))[:, None] >= at, slip, 0) * (normal * -8.0 + np.array([0, 0, -12.0]))
         back, front = slice(0, at), slice(at, None)
         start = points[at - 1] + 0.72 * (points[at] - points[at - 1])
         parts.append(
@@ -91,8 +91,8 @@ def _callus(shape: Shape, fact: Fact) -> dict[str, Rods]:
     courses, _ = rib_courses(shape)
     for side, rib in broken_ribs(fact):
         result.setdefault(side, []).append(courses[SIDES.index(side), rib, _break(fact, rib)] + np.array([0, 0, -3.0]))
-    size = (8.5, 10.0, 11.5)[fact.severity]
-    value = 1 + 0.5 * shape.anatomy.bone
+    size = (11.0, 13.0, 15.0)[fact.severity]
+    value = 1 + 0.9 * shape.anatomy.bone
     return {
         side: balls(np.array(at), np.tile([size, 0.7 * size, 0.85 * size], (len(at), 1)), value) for side, at in result.items()
     }
@@ -104,7 +104,7 @@ def _nodules(shape: Shape, fact: Fact) -> dict[str, Rods]:
     spots = [fact.spot] + [tuple(g.random(3)) for _ in range(fact.count - 1)]
     size = np.array([fact.size] + [float(g.uniform(0.6, 1) * fact.size) for _ in spots[1:]])
     centre = np.array([point_in_lobe(shape, side, fact.lobe, spot, 8 + fact.size / 2) for spot in spots])
-    value = 1.25 if g.random() < 0.15 else 1.02
+    value = 1.9 if g.random() < 0.4 else 1.1
     return {side: balls(centre, (size / 2)[:, None] * g.uniform(0.88, 1.0, (len(size), 3)), value)}
 
 
@@ -123,7 +123,7 @@ def _bands(shape: Shape, fact: Fact) -> dict[str, Rods]:
         length = np.minimum(fact.size * g.uniform(0.8, 1.1, count), 118 - np.abs(start[:, 0]))
         end = start + length[:, None] * np.stack([s * np.cos(tilt), 0 * tilt, np.sin(tilt)], axis=1)
         up = np.tile([0.0, 0.0, 1.0], (count, 1))
-        result[side] = rods(start, end, 1.9 + 0.5 * fact.severity, 0.95, height=17.0, normal=up)
+        result[side] = rods(start, end, 2.9 + 0.7 * fact.severity, 1.0, height=22.0, normal=up)
     return result
 
 
@@ -153,7 +153,7 @@ def _net(shape: Shape, fact: Fact) -> dict[str, Rods]:
         points = points[keep]
         reach = g.normal(0, 1, points.shape)
         reach *= (g.uniform(5, 10, len(points)) / np.linalg.norm(reach, axis=1))[:, None]
-        result[side] = rods(points - reach, points + reach, g.uniform(0.8, 1.5, len(points)), 1.0, aerated=True)
+        result[side] = rods(points - reach, points + reach, g.uniform(1.2, 2.1, len(points)), 1.0, aerated=True)
     return result
 
 
@@ -172,7 +172,7 @@ def _plaques(shape: Shape, fact: Fact) -> dict[str, Rods]:
     course = np.array(aorta_course(shape))
     r, down = shape.anatomy.aorta_radius, descending_aorta(shape)
     parts = []
-    for number in range(2 + 2 * fact.severity):
+    for number in range(3 + 2 * fact.severity):
         if number % 3 == 2:  # along the left border of the descending aorta
             z = g.uniform(5, 35) - np.linspace(0, 22, 4)
             line = np.stack([np.interp(z, down.z, down.x) - 0.87 * r, np.interp(z, down.z, down.y), z], axis=1)
@@ -182,7 +182,7 @@ def _plaques(shape: Shape, fact: Fact) -> dict[str, Rods]:
             angle = g.uniform(-0.6, 1.2) + np.linspace(0, g.uniform(0.7, 1.2), 5)
             spoke = np.stack([-np.cos(angle), 0 * angle, np.sin(angle)], axis=1)
             line, normal = centre + r * spoke, (spoke[:-1] + spoke[1:]) / 2
-        parts.append(path(line, 1.5 + 0.35 * fact.severity, 2.0, height=8.0 + 2 * fact.severity, normal=normal))
+        parts.append(path(line, 2.2 + 0.5 * fact.severity, 2.8, height=12.0 + 3 * fact.severity, normal=normal))
     return {"middle": join(parts)}
 
 
@@ -212,7 +212,7 @@ def _devices(shape: Shape, fact: Fact) -> dict[str, Rods]:
     elif fact.kind == "central venous catheter":
         tip = 8 + 40 * fact.spot[0]
         jugular = [(s * 34, 14, 190), (s * 36, 12, 140), (22 if s > 0 else -8, 10, 104), (23, 4, 80), (23 + wander[0], 3, tip)]
-        group = path(np.array(jugular, dtype=float), 1.25, 4.0)
+        group = path(np.array(jugular, dtype=float), 1.5, 7.0)
     elif fact.kind == "endotracheal tube":
         shift = shape.anatomy.trachea_shift
         above = 46 + 30 * fact.spot[0]
@@ -223,7 +223,7 @@ def _devices(shape: Shape, fact: Fact) -> dict[str, Rods]:
         line = np.array(
             [(-2, -8, 230), (-5, -30, 120), (-6, -36, 20), (-10, -40, -60), (-22, -30, shape.dome["left"] - 12), end], dtype=float
         )
-        group = path(line, 1.7, 2.6)
+        group = path(line, 2.2, 4.0)
     else:
         line = np.array([(s * 175, -25, -50), (s * 122, -28, -22), (s * 100, -34, 30), (s * 74, -30, 84)], dtype=float) + wander
         group = join([path(line, 4.4, 1.15), path(line + np.array([0, 4.0, 0]), 1.0, 3.6)])
@@ -241,7 +241,7 @@ _RODS = {
     "Support Devices": _devices,
 }
 MADE_OF_RODS = frozenset({"Aortic Calcification", "Lung Nodule", "Rib Fracture", "Support Devices"})
-"""Findings whose mask is that of their rods, beside linear atelectasis; the rods of the others are texture inside a painted mask."""
+"""Findings whose mask is that of their rods, beside linear atelectasis; other rods are texture inside a painted mask."""
 
 
 def variants(shape: Shape) -> list[Rods]:

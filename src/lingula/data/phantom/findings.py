@@ -130,7 +130,7 @@ def sample_facts(
 
 
 def _describe(finding: str, condition: Condition, g: np.random.Generator, seed: int) -> Fact:
-    severity = int(g.choice(3, p=(0.36, 0.4, 0.24)))
+    severity = int(g.choice(3, p=(0.25, 0.4, 0.35)))
     side: Where = ("right", "left", "both")[int(g.choice(3, p=_SIDES.get(finding, (0.5, 0.5, 0.0))))]
     if finding in _MIDDLE:
         side = "middle"
@@ -141,9 +141,9 @@ def _describe(finding: str, condition: Condition, g: np.random.Generator, seed: 
         side = _device_side(kind, g)
     count = 1
     if finding == "Lung Nodule":
-        count = int(g.choice((1, 2, 3), p=(0.65, 0.2, 0.15)))
+        count = int(g.choice((1, 2, 3), p=(0.4, 0.3, 0.3)))
     elif finding == "Rib Fracture":
-        count = 1 + severity + int(g.integers(2))
+        count = 2 + severity + int(g.integers(2))
     spot = (float(g.random()), float(g.random()), float(g.random()))
     return Fact(finding, side, lobe, severity, float(g.uniform(low, high)), kind, count, spot, seed)
 
@@ -196,16 +196,16 @@ _LOBE_CHANCE: dict[str, tuple[float, float, float]] = {
     "Lung Nodule": (0.5, 0.15, 0.35),
 }
 _SIZES: dict[str, tuple[tuple[float, float], ...]] = {
-    "Atelectasis": ((45, 60), (55, 80), (75, 100)),
-    "Cardiomegaly": ((1.13, 1.2), (1.2, 1.31), (1.31, 1.48)),
-    "Consolidation": ((18, 26), (26, 36), (36, 52)),
+    "Atelectasis": ((55, 70), (65, 90), (85, 112)),
+    "Cardiomegaly": ((1.1, 1.17), (1.17, 1.27), (1.27, 1.42)),
+    "Consolidation": ((26, 33), (33, 44), (44, 60)),
     "Enlarged Cardiomediastinum": ((9, 13), (13, 18), (18, 25)),
     "Hiatal Hernia": ((24, 28), (28, 36), (36, 46)),
-    "Lung Mass": ((30, 38), (38, 50), (50, 68)),
-    "Lung Nodule": ((9, 13), (13, 19), (19, 27)),
-    "Lymphadenopathy": ((22, 27), (27, 34), (34, 44)),
-    "Pleural Effusion": ((14, 30), (35, 65), (70, 125)),
-    "Pleural Thickening": ((5, 8), (8, 12), (12, 17)),
+    "Lung Mass": ((38, 46), (46, 60), (60, 80)),
+    "Lung Nodule": ((14, 18), (18, 24), (24, 30)),
+    "Lymphadenopathy": ((28, 34), (34, 42), (42, 52)),
+    "Pleural Effusion": ((18, 34), (38, 66), (70, 120)),
+    "Pleural Thickening": ((8, 11), (11, 16), (16, 23)),
     "Pneumothorax": ((14, 24), (24, 40), (40, 65)),
 }
 """Extent by severity: mm, but for Cardiomegaly the width of the heart relative to an average one."""

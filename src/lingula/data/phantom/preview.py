@@ -85,7 +85,7 @@ def _draw_study(source: PhantomSource, study: Study, pictures: Any, texts: Any) 
         axes.set_title(f"CT, {name}")
     sections = study.report.sections if study.report else {}
     for axes, name in zip(texts, sections, strict=False):
-        axes.text(0, 1, f"{name.upper()}\n" + textwrap.fill(sections[name], 62), va="top", fontsize=10, clip_on=False)
+        axes.text(0, 1, f"{name.upper()}\n" + textwrap.fill(sections[name], 56), va="top", fontsize=10, clip_on=False)
     present = ", ".join(finding for finding, value in study.labels.items() if value == 1) or "no finding"
     texts[2].text(
         0,

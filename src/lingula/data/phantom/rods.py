@@ -20,6 +20,9 @@ END_ON = 0.995
 FINEST = 0.7
 """Smallest projected half-width, pixels; a thinner rod is widened and thinned out, so that its integral stays."""
 
+FREE_AIR = 0.045
+"""Below this attenuation there is no lung, so no vessel."""
+
 
 @dataclass(frozen=True)
 class Rods:
@@ -147,7 +150,20 @@ def _cross(a: Doubles, b: Doubles) -> Doubles:
 
 @dataclass(frozen=True)
 class _Pieces:
-    """Everything of a rod's projection that is linear in the pixel offset from its centre."""
+    """What a projection needs of each rod; first, second and depth change linearly with the pixel offset (down, right).
+
+    Args:
+        row: Where the centre projects to, pixels.
+        column: The same across.
+        reach: `rods 2`, half extent of the projection, pixels.
+        first: `rods 2`, change per pixel of the distance between ray and axis, in radii.
+        second: `rods 2`, the same for the position along the axis, in half lengths; of a ball the second distance.
+        depth: `rods 2`, change per pixel of the depth of the chord's middle, mm.
+        chord: Longest chord, mm.
+        slant: Half lengths along the rod per mm of chord.
+        soft: Width of the ends' soft edge, in half lengths.
+        ball: Which are ellipsoids.
+    """
 
     row: Doubles
     column: Doubles
@@ -156,9 +172,9 @@ class _Pieces:
     second: Doubles
     depth: Doubles
     chord: Doubles
-    limit: Doubles
     slant: Doubles
     soft: Doubles
+    ball: NDArray[np.bool_]
 
 
 def project(group: Rods, beam: Beam, tissue: Floats | None, near: float, step: float) -> Floats:
@@ -178,40 +194,57 @@ def project(group: Rods, beam: Beam, tissue: Floats | None, near: float, step: f
     if not len(group):
         return np.zeros(shape, dtype=np.float32)
     pieces = _pieces(group, beam)
-    low_row = np.clip(np.ceil(pieces.row - pieces.reach[:, 0]), 0, shape[0]).astype(np.int64)
-    high_row = np.clip(np.floor(pieces.row + pieces.reach[:, 0]) + 1, 0, shape[0]).astype(np.int64)
-    low_column = np.clip(np.ceil(pieces.column - pieces.reach[:, 1]), 0, shape[1]).astype(np.int64)
-    high_column = np.clip(np.floor(pieces.column + pieces.reach[:, 1]) + 1, 0, shape[1]).astype(np.int64)
-    wide = np.maximum(high_column - low_column, 0)
-    count = np.maximum(high_row - low_row, 0) * wide
-    rod = np.repeat(np.arange(len(group)), count)
-    local = np.arange(len(rod)) - np.repeat(np.cumsum(count) - count, count)
-    down, right = np.divmod(local, wide[rod])
-    row, column = low_row[rod] + down, low_column[rod] + right
-    dr, dc = (row - pieces.row[rod]).astype(np.float32), (column - pieces.column[rod]).astype(np.float32)
+    rod, row, column = _pixels_of(pieces, shape)
+    down, right = row - _spread(pieces.row, rod), column - _spread(pieces.column, rod)
 
-    def linear(terms: Doubles) -> Floats:
-        part = terms.astype(np.float32)[rod]
-        value: Floats = part[:, 0] + part[:, 1] * dr + part[:, 2] * dc
+    def linear(slopes: Doubles) -> Floats:
+        value: Floats = _spread(slopes[:, 0], rod) * down
+        value += _spread(slopes[:, 1], rod) * right
         return value
 
     first, second = linear(pieces.first), linear(pieces.second)
-    is_ball = pieces.limit.astype(bool)[rod]
-    inside = 1 - first * first - np.where(is_ball, second * second, 0)
-    length = np.sqrt(np.maximum(inside, 0)) * pieces.chord.astype(np.float32)[rod]
-    length *= np.where(
-        is_ball, 1, _between_ends(second, length, pieces.slant.astype(np.float32)[rod], pieces.soft.astype(np.float32)[rod])
-    )
+    ball = pieces.ball.take(rod)
+    length = np.float32(1) - first * first
+    length -= np.where(ball, second * second, np.float32(0))
+    np.maximum(length, np.float32(0), out=length)
+    np.sqrt(length, out=length)
+    length *= _spread(pieces.chord, rod)
+    length *= np.where(ball, np.float32(1), _between_ends(second, length, _spread(pieces.slant, rod), _spread(pieces.soft, rod)))
+    pixel = row * shape[1] + column
     if tissue is not None:
-        plane = np.clip((linear(pieces.depth) - near) / step, 0, tissue.shape[2] - 1).astype(np.int64)
-        here = tissue[row, column, plane]
-        around = group.inside.astype(np.float32)[rod]
-        here = np.where(np.isnan(around), here, around)
-        hidden = group.aerated[rod] & (here < 0.045)
-        length *= np.where(hidden, 0, group.value.astype(np.float32)[rod] - here)
-    total = np.bincount(row * shape[1] + column, weights=length, minlength=shape[0] * shape[1])
+        plane = linear(pieces.depth / step)
+        plane += _spread((group.centre[:, beam.depth_axis] - near) / step, rod)
+        cell = np.clip(plane, 0, tissue.shape[2] - 1).astype(np.int64)
+        here = tissue.reshape(-1).take(pixel * tissue.shape[2] + cell)
+        here[group.aerated.take(rod) & (here < FREE_AIR)] = np.nan
+        around = np.isfinite(group.inside)
+        if around.any():
+            here = np.where(around.take(rod), _spread(group.inside, rod), here)
+        length *= np.nan_to_num(_spread(group.value, rod) - here)
+    total = np.bincount(pixel, weights=length, minlength=shape[0] * shape[1])
     image: Floats = total.reshape(shape).astype(np.float32)
     return image
+
+
+def _spread(per_rod: Doubles, rod: NDArray[np.int64]) -> Floats:
+    """Return a value of each rod for every pixel of that rod."""
+    values: Floats = per_rod.astype(np.float32).take(rod)
+    return values
+
+
+def _pixels_of(pieces: _Pieces, shape: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return rod, row and column of every pixel in the bounding box of every rod."""
+    edges = []
+    for place, axis in ((pieces.row, 0), (pieces.column, 1)):
+        low = np.clip(np.ceil(place - pieces.reach[:, axis]), 0, shape[axis]).astype(np.int64)
+        high = np.clip(np.floor(place + pieces.reach[:, axis]) + 1, 0, shape[axis]).astype(np.int64)
+        edges.append((low, np.maximum(high - low, 0)))
+    (top, tall), (left, wide) = edges
+    count = tall * wide
+    rod = np.repeat(np.arange(len(count)), count)
+    local = np.arange(len(rod)) - np.repeat(np.cumsum(count) - count, count)
+    down, right = np.divmod(local, wide.take(rod))
+    return rod, top.take(rod) + down, left.take(rod) + right
 
 
 def _between_ends(middle: Floats, length: Floats, slant: Floats, soft: Floats) -> Floats:
@@ -266,19 +299,17 @@ def _pieces(group: Rods, beam: Beam) -> _Pieces:
     soft = 0.5 * np.abs(share * pitch[0]) / half[:, 2]
     slant = np.abs(heading[:, 2])
     reach = _reach(first, second, ball, np.maximum(soft, 0.5 * chord * slant))
-    nothing = np.zeros((len(group), 1))
-    depth = np.concatenate([centre[:, [depth_axis]], middle * ray[:, [depth_axis]]], axis=1)
     return _Pieces(
         row=(on_row - beam.rows[0]) / pitch[0],
         column=(on_column - beam.columns[0]) / pitch[1],
         reach=reach,
-        first=np.concatenate([nothing, first], axis=1),
-        second=np.concatenate([nothing, second], axis=1),
-        depth=depth,
+        first=first,
+        second=second,
+        depth=middle * ray[:, [depth_axis]],
         chord=chord,
-        limit=ball,
         slant=slant,
         soft=soft,
+        ball=ball,
     )
 
 
@@ -324,7 +355,7 @@ def rasterise(group: Rods, grid: Grid, values: Floats) -> NDArray[np.bool_]:
         inside = (a * a + b * b + c * c < 1) if group.ball[index] else (a * a + b * b < 1) & (np.abs(c) <= 1.02)
         part = values[box]
         if group.aerated[index]:
-            inside &= part > 0.045
+            inside &= part >= FREE_AIR
         part[inside] = group.value[index]
         filled[box] |= inside
     return filled

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,16 @@ Key: TypeAlias = tuple[int, str]
 
 FAT, MUSCLE, SOFT, FLUID, BLOOD = 0.9, 1.045, 1.04, 1.01, 1.05
 """Attenuation relative to water."""
+
+
+class LungPart(NamedTuple):
+    """Samples of one lung: their box, pleural level (1 at the pleura) and coordinates (mm)."""
+
+    box: Box
+    level: Floats
+    x: Floats
+    y: Floats
+    z: Floats
 
 
 class Scene:
@@ -73,9 +83,20 @@ class Scene:
             self.lung[covered.box] -= share
         self.parts.setdefault(key, []).append(Cover(covered.box, share))
 
-    def coordinates(self, side: Side) -> tuple[Floats, Floats, Floats]:
-        """Return x, y, z inside the box of one lung."""
-        return self.grid.at(self.lung_box[side])
+    def lung_between(self, side: Side, low: float, high: float) -> LungPart | None:
+        """Return the part of one lung between two heights (mm), or None where the grid holds none of it."""
+        rows = self.grid.box((-1e5, -1e5, low), (1e5, 1e5, high))
+        if rows is None or side not in self.lung_box:
+            return None
+        box, axis = list(self.lung_box[side]), self.grid.axes[2]
+        start, stop = max(box[axis].start, rows[axis].start), min(box[axis].stop, rows[axis].stop)
+        if start >= stop:
+            return None
+        inner = [slice(None)] * 3
+        inner[axis] = slice(start - box[axis].start, stop - box[axis].start)
+        box[axis] = slice(start, stop)
+        whole = (box[0], box[1], box[2])
+        return LungPart(whole, self.level[side][tuple(inner)], *self.grid.at(whole))
 
     def paint_body(self) -> None:
         """Paint skin, fat and muscle, with shoulders and neck."""
@@ -155,7 +176,7 @@ class Scene:
         for key, covers in self.parts.items():
             total = np.zeros(self.grid.shape[:2], dtype=np.float32)
             for box, share in covers:
-                np.maximum(total[box[:2]], share.sum(axis=-1), out=total[box[:2]])
+                np.maximum(total[box[:2]], share @ np.ones(share.shape[-1], dtype=np.float32), out=total[box[:2]])
             result[key] = total
         return result
 

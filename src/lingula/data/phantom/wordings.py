@@ -1,7 +1,7 @@
 """How phantom reports name their findings: noun phrases per finding.
 
-Every list exists twice: `train` is used in the training split only, `test` in validation and test only. Placeholders: {side}
-right, left or bilateral; {on} on the right, on the left, bilaterally; {lobe}; {sev} a severity word; {size} with its unit; {kind};
+Every list exists twice: `train` is used in the training split only, `test` in validation and test only. Placeholders:
+{side} right, left or bilateral; {on} on the right, on the left, bilaterally; {lobe}; {sev} a severity word; {size}; {kind};
 {ribs}. A leading `+` marks a plural.
 """
 
