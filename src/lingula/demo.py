@@ -94,4 +94,5 @@ def _config(method: str, store: Path, seed: int) -> Any:
 def _evaluate(run: Path, store: Path) -> None:
     tasks = ("supervised", "probe") if run.name == "supervised" else ("zero-shot", "probe", "retrieve")
     print(f"evaluating {run.name} on unseen patients", file=sys.stderr)
-    evaluate(Model.load(run), Store.open(store), EvaluateConfig(store=store, task=tasks, distinct_reports=True), run / "evaluation")
+    config = EvaluateConfig(store=store, task=tasks, distinct_reports=True)
+    evaluate(Model.load(run), Store.open(store), config, run / "evaluation")

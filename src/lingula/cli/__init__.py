@@ -96,7 +96,8 @@ def parse(command: type, name: str, arguments: list[str], **options: Any) -> Any
 
 def _overview(prefix: str = "") -> str:
     """List the commands that begin with a prefix."""
-    chosen = {name: c.summary for name, c in COMMANDS.items() if name.startswith(prefix)} or {n: c.summary for n, c in COMMANDS.items()}
+    known = {name: command.summary for name, command in COMMANDS.items()}
+    chosen = {name: summary for name, summary in known.items() if name.startswith(prefix)} or known
     width = max(map(len, chosen)) + 2
     lines = ["usage: lingula COMMAND [options]      (lingula COMMAND --help lists the options)", ""]
     return "\n".join(lines + [f"  {name:<{width}}{summary}" for name, summary in chosen.items()])

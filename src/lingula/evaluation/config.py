@@ -31,6 +31,9 @@ class EvaluateConfig(Config):
     """Report sections that retrieval reads; none named: all."""
     prompts: Path | None = None
     """YAML file of prompts: finding to {positive: [...], negative: [...]}."""
+    scoring: Literal["validation", "difference", "positive"] = "validation"
+    """Zero-shot score: cosine with the positive prompts minus that with the negative ones, or that with the positive ones
+    alone; `validation` takes the one with the better macro AUROC on validation."""
     temperature: float = Field(default=0.1, gt=0)
     """Temperature of the zero-shot softmax between the positive and the negative prompt."""
     threshold: Literal["f1", "mcc"] = "f1"

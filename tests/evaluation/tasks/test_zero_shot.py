@@ -10,7 +10,7 @@ import pytest
 from lingula.core.errors import UserError
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.metrics import auroc
-from lingula.evaluation.tasks.zero_shot import prompt_scores, run
+from lingula.evaluation.tasks.zero_shot import choose_scoring, prompt_scores, run
 
 
 def config(**values: Any) -> EvaluateConfig:
@@ -20,6 +20,24 @@ def config(**values: Any) -> EvaluateConfig:
 def test_score_is_the_difference_of_cosines() -> None:
     image, positive, negative = np.array([[0.6, 0.8]]), np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
     np.testing.assert_allclose(prompt_scores(image, positive, negative), [[-0.2]])
+
+
+def test_scoring_is_chosen_by_validation_auroc() -> None:
+    axes, rng = np.eye(3), np.random.default_rng(0)
+    known = (rng.random((200, 1)) < 0.5).astype(float)
+    latents = np.concatenate([known, 3 * rng.standard_normal((200, 1)), known], axis=1)
+    deaf = choose_scoring(latents, positive=axes[:1], negative=axes[2:], known=known)
+    assert deaf[0] == "positive"
+    assert deaf[1] == {"difference": 0.5, "positive": 1.0}
+    shared = choose_scoring(latents, positive=axes[:1] + axes[1:2], negative=axes[1:2], known=known)
+    assert shared[0] == "difference"
+    assert shared[1]["difference"] == 1.0
+
+
+def test_scoring_can_be_fixed(store: Any, encoder: Any) -> None:
+    values = {s: run(encoder, store, config(scoring=s)).find("AUROC", "macro").value for s in ("difference", "positive")}
+    assert values["difference"] != values["positive"]
+    assert run(encoder, store, config(scoring="positive")).protocol["scoring"][0]["scoring"] == "positive"
 
 
 def test_a_good_encoder_scores_high_and_a_blind_one_at_chance(store: Any, make_encoder: Callable[..., Any]) -> None:

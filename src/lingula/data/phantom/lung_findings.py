@@ -65,9 +65,8 @@ def paint_consolidation(scene: Scene, fact: Fact, index: int) -> None:
         return
     x, y, z = scene.grid.at(covered.box)
     share = covered.share * soften(lobe_distance(fact.lobe, y, z), scene.grid.softness)
-    patchy = np.float32(0.86) + np.float32(0.14) * np.sin(x / np.float32(g.uniform(7, 12)) + np.float32(g.uniform(0, 6))) * np.sin(
-        z / np.float32(g.uniform(7, 12))
-    )
+    across = np.sin(x / np.float32(g.uniform(7, 12)) + np.float32(g.uniform(0, 6)))
+    patchy = np.float32(0.86) + np.float32(0.14) * across * np.sin(z / np.float32(g.uniform(7, 12)))
     scene.fill_lung(Cover(covered.box, share), patchy, (index, side))
 
 

@@ -3,37 +3,62 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from lingula.core.types import RowNumbers
+from lingula.core.types import FindingMatrix
 from lingula.data.store import Store
 from lingula.evaluation.arrays import EncodedLatents, FindingLatents, ImageScores
 from lingula.evaluation.cohort import is_phantom, targets
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.embeddings import embed
 from lingula.evaluation.encoder import Encoder, need_text
+from lingula.evaluation.metrics import auroc, nanmean
 from lingula.evaluation.prompts import choose_prompts, encode_prompts, phantom_prompts
-from lingula.evaluation.result import TaskResult
+from lingula.evaluation.result import TaskResult, number
 from lingula.evaluation.scored import thresholds_of
 from lingula.evaluation.tasks.common import assemble, classification_result, gather_cohort
 
 
+Scoring: TypeAlias = Literal["difference", "positive"]
+SCORINGS: tuple[Scoring, ...] = ("difference", "positive")
+
+
 def prompt_scores(
-    latents: EncodedLatents,
-    positive: FindingLatents,
-    negative: FindingLatents,
+    latents: EncodedLatents, positive: FindingLatents, negative: FindingLatents, scoring: Scoring = "difference"
 ) -> ImageScores:
-    """Return cos(image, positive) − cos(image, negative); all latents are L2-normalised."""
-    result: ImageScores = latents @ (positive - negative).T
+    """Return cos(image, positive) − cos(image, negative), or cos(image, positive) alone; all latents are L2-normalised."""
+    result: ImageScores = latents @ (positive if scoring == "positive" else positive - negative).T
     return result
+
+
+def choose_scoring(
+    latents: EncodedLatents, positive: FindingLatents, negative: FindingLatents, known: FindingMatrix
+) -> tuple[Scoring, dict[str, float]]:
+    """Return the scoring with the better macro AUROC on validation rows (a tie: `difference`), and both numbers.
+
+    Negations are what text encoders understand last: where they are mistaken for the finding, the difference cancels it.
+
+    Args:
+        latents: `rows latent`, of validation images.
+        positive: `findings latent`.
+        negative: `findings latent`.
+        known: `rows findings`; 1 present, 0 absent, NaN unknown.
+    """
+    measured = {}
+    for scoring in SCORINGS:
+        scores = prompt_scores(latents, positive, negative, scoring)
+        measured[scoring] = float(nanmean(np.array([auroc(scores[:, j], known[:, j]) for j in range(known.shape[1])]), 0))
+    better: Scoring = "positive" if measured["positive"] > measured["difference"] else "difference"
+    return better, measured
 
 
 def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
     """Score every image against every finding's prompts.
 
-    The score is the difference of two cosines; its softmax probability is sigmoid(score / temperature). Thresholds come
-    from validation rows, or from all the other folds.
+    The softmax probability of a difference is sigmoid(score / temperature); a positive prompt alone has none. Scoring and
+    thresholds come from validation rows, or from all the other folds.
 
     Args:
         encoder: A model with a text tower.
@@ -51,19 +76,22 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
     images = embed(encoder, store, np.union1d(cohort.rows, np.concatenate(calibration)), cache)
     need_text(images.latents, encoder, "zero-shot")
     positive, negative = encode_prompts(encoder, prompts)
-
-    def scores_of(rows: RowNumbers) -> ImageScores:
-        return prompt_scores(images.at(rows).latents, positive, negative)
-
-    fits = []
+    fits, chosen = [], list[dict[str, Any]]()
     for part, val in zip(cohort.partitions, calibration, strict=True):
         known = targets(store, val, cohort.findings, config.against)
-        fits.append((part.test, scores_of(part.test), thresholds_of(scores_of(val), known, config.threshold)))
+        scoring, measured = choose_scoring(images.at(val).latents, positive, negative, known)
+        if config.scoring != "validation":
+            scoring = config.scoring
+        chosen.append({"scoring": scoring, "validation macro AUROC": {name: number(value) for name, value in measured.items()}})
+        of_test, of_val = (prompt_scores(images.at(rows).latents, positive, negative, scoring) for rows in (part.test, val))
+        fits.append((part.test, of_test, thresholds_of(of_val, known, config.threshold)))
     protocol = {
+        "scoring": chosen,
         "temperature": config.temperature,
         "threshold": f"max {config.threshold.upper()} on validation",
         "prompts": {finding: prompt.model_dump(mode="json") for finding, prompt in prompts.items()},
         "prompt source": str(config.prompts) if config.prompts else ("phantom, held-out phrasings" if own else "templates"),
     }
-    scored = assemble(store, cohort, config, fits, config.temperature)
+    differences = all(choice["scoring"] == "difference" for choice in chosen)
+    scored = assemble(store, cohort, config, fits, config.temperature if differences else None)
     return classification_result("zero-shot", encoder, store, config, cohort, {"": scored}, protocol)
