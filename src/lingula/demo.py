@@ -59,7 +59,7 @@ def run_demo(folder: Path, store: Path, seed: int = 0, overwrite: bool = False) 
     """
     begun = time.monotonic()
     _claim(folder, overwrite)
-    source = PhantomSource(**STUDIES, size=SIZE)
+    source = PhantomSource(STUDIES["train"], STUDIES["val"], STUDIES["test"], size=SIZE)
     prepare(source, store, PrepareConfig(size=SIZE), workers=os.cpu_count() or 1)
     for method in METHODS:
         pretrain(_config(method, store, seed), folder / method)

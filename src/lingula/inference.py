@@ -62,7 +62,7 @@ class Model:
     def __init__(self, run: Run, checkpoint: str = "best", batch_size: int = 64) -> None:
         self.run, self.checkpoint, self.batch_size = run, checkpoint, batch_size
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.method: Method = run.load_method(checkpoint).to(self.device, memory_format=torch.channels_last)
+        self.method: Method = run.load_method(checkpoint).to(self.device).to(memory_format=torch.channels_last)
         self.text_encoder: TextEncoder | None = run.text_encoder(checkpoint)
         if self.text_encoder is not None:
             self.text_encoder.to(self.device)

@@ -85,9 +85,9 @@ class PreparePhantom(_Prepare):
         """The phantom's patients as studies."""
         from lingula.data.phantom.source import PhantomSource
 
-        counts = {"train": self.train, "val": self.val, "test": self.test}
         size, depth = self.settings.size, self.settings.bit_depth
-        return PhantomSource(**counts, seed=self.seed, size=size, projections=self.projections, bit_depth=depth)
+        counts = (self.train, self.val, self.test)
+        return PhantomSource(*counts, seed=self.seed, size=size, projections=self.projections, bit_depth=depth)
 
 
 @dataclass
@@ -161,6 +161,6 @@ class Show:
             from lingula.data.store import Store
 
             out = self.out or self.store / "contact_sheet.png"
-            chosen = {"split": self.split, "finding": self.finding, "with_text": self.with_text}
-            draw_contact_sheet(Store.open(self.store), out, **chosen, count=self.images)
+            store = Store.open(self.store)
+            draw_contact_sheet(store, out, split=self.split, finding=self.finding, with_text=self.with_text, count=self.images)
         print(out)

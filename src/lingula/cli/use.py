@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -43,7 +43,7 @@ class Embed:
     """Folder of the store."""
     out: Path
     """Parquet file to write."""
-    split: str | None = None
+    split: Literal["train", "val", "test"] | None = None
     """train, val or test; all of them where nothing is given."""
     checkpoint: str = "best"
     """`best` (by validation), `last` or `initial`."""
@@ -54,8 +54,6 @@ class Embed:
         from lingula.evaluation.export import write_embeddings
         from lingula.inference import Model
 
-        if self.split not in (None, "train", "val", "test"):
-            raise UserError(f"no such split: {self.split}", "Choose train, val or test.")
         written = write_embeddings(Model.load(self.folder, self.checkpoint), Store.open(self.store), self.out, self.split)
         print(f"{self.out}: {written:,} images")
 

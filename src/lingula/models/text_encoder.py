@@ -110,7 +110,8 @@ class TextEncoder(nn.Module):
             if self.statistics is None:
                 return self.pooling(output.hidden_states, tokens.mask)
             weights = self.statistics.token_weights[tokens.ids] * tokens.mask
-            return self.statistics(self.pooling(output.hidden_states, weights))
+            features: TextFeatures = self.statistics(self.pooling(output.hidden_states, weights))
+            return features
 
     def fingerprint(self) -> str:
         """Return a SHA-256 of everything that decides the features: weights, tokeniser, pooling and its statistics, length."""

@@ -20,7 +20,6 @@ from lingula.evaluation.result import TaskResult, number
 from lingula.evaluation.scored import thresholds_of
 from lingula.evaluation.tasks.common import assemble, classification_result, gather_cohort
 
-
 Scoring: TypeAlias = Literal["difference", "positive"]
 SCORINGS: tuple[Scoring, ...] = ("difference", "positive")
 
@@ -46,7 +45,7 @@ def choose_scoring(
         negative: `findings latent`.
         known: `rows findings`; 1 present, 0 absent, NaN unknown.
     """
-    measured = {}
+    measured: dict[str, float] = {}
     for scoring in SCORINGS:
         scores = prompt_scores(latents, positive, negative, scoring)
         measured[scoring] = float(nanmean(np.array([auroc(scores[:, j], known[:, j]) for j in range(known.shape[1])]), 0))
