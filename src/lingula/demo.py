@@ -25,18 +25,18 @@ from lingula.training.pretrain import pretrain
 from lingula.training.recipes import recipe
 
 SIZE = 96
-STUDIES = {"train": 4500, "val": 300, "test": 1000}
+STUDIES = {"train": 4000, "val": 300, "test": 1000}
 BUDGET: dict[str, Any] = {
     "image_encoder": {"name": "test_resnet"},
     "data": {"image_size": SIZE, "text_view": "report"},
     "augment": {"rotation": 4.0},
-    "optimisation": {"steps": 700, "batch_size": 64, "learning_rate": 4e-3, "warmup": 0.1},
-    "runtime": {"log_every": 25, "validate_every": 175, "checkpoint_every": 10_000},
+    "optimisation": {"steps": 380, "batch_size": 64, "learning_rate": 4e-3, "warmup": 0.1},
+    "runtime": {"log_every": 25, "validate_every": 190, "checkpoint_every": 10_000},
 }
 """What all three share: encoder, image size, optimiser, steps, batch."""
 
 OWN: dict[str, dict[str, Any]] = {
-    "clip": {"method": {"head": "batch-norm-mlp", "temperature": 0.2}},
+    "clip": {"method": {"head": "batch-norm-mlp", "temperature": 0.4}},
     "m-flag": {},
     "supervised": {},
 }

@@ -125,7 +125,9 @@ class _Draws:
         """Return, per sample, the new grey value (0 to 1) of every old one."""
         power, contrast, brightness = (v.astype(np.float32)[:, None] for v in (self.power, self.contrast, self.brightness))
         grey = np.linspace(0, 1, levels, dtype=np.float32) ** power
-        new: Float[np.ndarray, "batch levels"] = np.clip((grey - np.float32(0.5)) * contrast + (np.float32(0.5) + brightness), 0, 1)
+        new: Float[np.ndarray, "batch levels"] = np.clip(
+            (grey - np.float32(0.5)) * contrast + (np.float32(0.5) + brightness), 0, 1
+        )
         return new
 
     def erase(self, images: GreyImages) -> None:

@@ -16,6 +16,7 @@ from lingula.core.errors import UserError
 from lingula.core.files import sha256_of
 from lingula.core.types import TextFeatures
 from lingula.models.hub import find_model
+from lingula.models.quiet import quiet_transformers
 from lingula.models.text_config import TextEncoderConfig
 from lingula.models.text_pooling import Pooling, Statistics, load_pooling, save_pooling
 
@@ -125,7 +126,8 @@ class TextEncoder(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write a folder in Hugging Face layout plus `pooling.json`; `load_text_encoder` and transformers read it."""
-        self.model.save_pretrained(folder)  # type: ignore[operator]
+        with quiet_transformers():
+            self.model.save_pretrained(folder)  # type: ignore[operator]
         self.tokeniser.backend_tokenizer.no_truncation()
         self.tokeniser.backend_tokenizer.no_padding()
         self.tokeniser.save_pretrained(folder)
@@ -157,26 +159,19 @@ def load_text_encoder(source: TextEncoderConfig | Path | str) -> TextEncoder:
 
 def _load_pretrained(folder: Path, config: TextEncoderConfig) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
-    from transformers.utils import logging
 
     if not any((folder / file).is_file() for file in TOKENISER_FILES):
         raise UserError(f"the model folder {folder} has no tokeniser (tokenizer.json)", "Download the complete model again.")
     options = {"local_files_only": True, "trust_remote_code": config.trust_remote_code}
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
-        model, found = AutoModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **options)
-        tokeniser = AutoTokenizer.from_pretrained(folder, **options)
+        with quiet_transformers():
+            model, found = AutoModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **options)
+            tokeniser = AutoTokenizer.from_pretrained(folder, **options)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         own_code = "trust_remote_code" in str(error)
         remedy = "Read that code; then set text_encoder.trust_remote_code." if own_code else "Download the complete model again."
         raise UserError(f"the text encoder {config.name} cannot be loaded ({first})", remedy) from error
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
     missing = [name for name in found["missing_keys"] if not name.startswith(UNUSED_HEADS)]
     if missing:
         message = f"the weights of {config.name} lack {len(missing)} tensors of the model, e.g. {min(missing)}"

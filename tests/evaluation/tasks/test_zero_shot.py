@@ -35,9 +35,12 @@ def test_scoring_is_chosen_by_validation_auroc() -> None:
 
 
 def test_scoring_can_be_fixed(store: Any, encoder: Any) -> None:
-    values = {s: run(encoder, store, config(scoring=s)).find("AUROC", "macro").value for s in ("difference", "positive")}
-    assert values["difference"] != values["positive"]
-    assert run(encoder, store, config(scoring="positive")).protocol["scoring"][0]["scoring"] == "positive"
+    difference, positive = (run(encoder, store, config(scoring=s)) for s in ("difference", "positive"))
+    first, second = (result.predictions.to_pylist()[0] for result in (difference, positive))
+    assert first["score"] != second["score"]
+    assert 0 < first["probability"] < 1
+    assert np.isnan(second["probability"])
+    assert [r.protocol["scoring"][0]["scoring"] for r in (difference, positive)] == ["difference", "positive"]
 
 
 def test_a_good_encoder_scores_high_and_a_blind_one_at_chance(store: Any, make_encoder: Callable[..., Any]) -> None:
