@@ -53,3 +53,12 @@ def test_only_matrices_and_kernels_decay_and_frozen_parameters_stay_out() -> Non
     assert free == {id(p) for p in expected}
     set_learning_rate(optimiser, 0.5)
     assert {group["lr"] for group in optimiser.param_groups} == {0.5}
+
+
+def test_vectors_are_decayed_only_where_asked() -> None:
+    module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    for asked, expected in ((False, [0.05, 0.0]), (True, [0.05, 0.05])):
+        config = OptimisationConfig.model_validate({"weight_decay": 0.05, "decay_vectors": asked})
+        groups = build_optimiser(module, config).param_groups
+        assert [group["weight_decay"] for group in groups] == expected
+        assert [len(group["params"]) for group in groups] == [1, 3]

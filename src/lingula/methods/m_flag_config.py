@@ -57,6 +57,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "batch_size": 512,
             "learning_rate": 2e-5,
             "weight_decay": 5e-2,
+            "decay_vectors": True,
             "betas": (0.9, 0.999),
             "schedule": "warm-restarts",
             "restart_period": 5 / 51,

@@ -52,7 +52,9 @@ class OptimisationConfig(Config):
     learning_rate: float = Field(default=5e-4, gt=0)
     """Peak learning rate."""
     weight_decay: float = Field(default=0.05, ge=0)
-    """Decoupled weight decay of matrices and kernels; norms, biases and scalars have none."""
+    """Decoupled weight decay of matrices and kernels."""
+    decay_vectors: bool = False
+    """Decay norms, biases and scalars too, as the official M-FLAG code does."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay rates of the first and second moment."""
     schedule: Literal["cosine", "constant", "warm-restarts"] = "cosine"

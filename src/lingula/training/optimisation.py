@@ -11,14 +11,14 @@ from lingula.training.config import OptimisationConfig
 
 
 def build_optimiser(module: nn.Module, config: OptimisationConfig) -> torch.optim.AdamW:
-    """Return AdamW (Loshchilov and Hutter 2019) over what can be trained; vectors and scalars are not decayed.
+    """Return AdamW (Loshchilov and Hutter 2019) over what can be trained.
 
-    Norms, biases and temperatures have fewer than two axes; matrices and kernels have more.
+    Norms, biases and temperatures have fewer than two axes; they are decayed only where `decay_vectors` says so.
     """
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": config.weight_decay * config.decay_vectors},
     ]
     groups = [group for group in groups if group["params"]]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
