@@ -75,7 +75,7 @@ def choose_device(name: str, world: World | None = None) -> torch.device:
         raise UserError(f"'{name}' is not a device", "Give cpu, cuda or auto.") from None
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            raise UserError("no NVIDIA GPU can be used here", "Give --device cpu or auto.")
+            raise UserError("no NVIDIA GPU can be used here", "Give --runtime.device cpu or auto.")
         local = world.local_rank if world is not None and world.size > 1 else device.index or 0
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)

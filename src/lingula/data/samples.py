@@ -69,7 +69,11 @@ class BatchOrder:
         self._starts = np.cumsum(self._counts) - self._counts
         self.samples, self.batch_size, self._seed = len(self._counts), batch_size, seed
         if batch_size > self.samples:
-            remedy = f"Give --batch-size {self.samples} or less." if self.samples > 1 else "Prepare a store with more of them."
+            remedy = (
+                f"Give --optimisation.batch-size {self.samples} or less."
+                if self.samples > 1
+                else "Prepare a store with more of them."
+            )
             raise UserError(f"a batch of {batch_size} needs {batch_size} {what}; the store has {self.samples}", remedy)
         self._epoch, self._permuted = -1, self._rows
 

@@ -63,7 +63,7 @@ def choose_samples(config: PretrainConfig, store: Store) -> Samples:
     if not len(train):
         problem = f"store {store.path} has no training pair of image and text ({summary})"
         raise UserError(
-            problem, "Prepare it with a text column, check --sections and --pairing, or train `supervised` on labels."
+            problem, "Prepare it with a text column, check --data.sections and --data.pairing, or train `supervised` on labels."
         )
     studies = [store.column("study_id")[row] for row in train] if data.pairing == "one-per-epoch" else None
     return Samples(train, validation, [], BatchOrder(train, batch_size, seed, studies), summary)

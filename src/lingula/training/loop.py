@@ -158,7 +158,7 @@ class Trainer:
             return
         studies = ", ".join(item.study_ids[:8]) + (f" and {len(item.study_ids) - 8} more" if len(item.study_ids) > 8 else "")
         problem = f"the {what} of step {item.step + 1} is {value.item()}; its studies: {studies}"
-        remedy = "Lower the learning rate or use --precision fp32"
+        remedy = "Lower the learning rate or use --runtime.precision fp32"
         if steps := self.checkpoints.steps():
             remedy += f"; the checkpoint of step {steps[-1]} is intact"
         raise UserError(problem, f"{remedy}.")

@@ -109,13 +109,13 @@ def pretrain(
 
 def _check_precision(config: PretrainConfig, device: torch.device) -> None:
     if config.runtime.precision == "fp16" and device.type == "cpu":
-        raise UserError("fp16 needs a GPU", "Give --precision bf16 or fp32.")
+        raise UserError("fp16 needs a GPU", "Give --runtime.precision bf16 or fp32.")
 
 
 def _check_shares(config: PretrainConfig, world: World) -> None:
     if config.optimisation.batch_size % world.size:
         problem = f"a batch of {config.optimisation.batch_size} cannot be shared evenly by {world.size} processes"
-        raise UserError(problem, "Give a --batch-size that is a multiple of the number of processes.")
+        raise UserError(problem, "Give a --optimisation.batch-size that is a multiple of the number of processes.")
 
 
 def _check_folder(run: Path, config: PretrainConfig, store: Store, overwrite: bool, resume: bool) -> None:
