@@ -12,12 +12,13 @@ import pytest
 from rich.console import Console
 
 from lingula.core.errors import UserError
+from lingula.core.files import read_json_lines
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.evaluate import evaluate
 from lingula.evaluation.figures import training_curves
 from lingula.evaluation.report_page import render_report, write_report
 from lingula.evaluation.result import ResultRow
-from lingula.evaluation.run_view import RunView, read_metrics
+from lingula.evaluation.run_view import RunView
 from lingula.evaluation.tables import cell, difference_lines, print_tables
 
 CONFIG = """
@@ -154,10 +155,10 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_a_cut_last_line_is_left_out_but_a_broken_one_is_told(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\n{"st')
-    assert read_metrics(path) == [{"step": 1}]
+    assert read_json_lines(path) == [{"step": 1}]
     path.write_text('{"st\n{"step": 1}\n')
     with pytest.raises(UserError, match="line 1"):
-        read_metrics(path)
+        read_json_lines(path)
 
 
 def test_curves_take_their_ink_from_the_page_and_say_what_they_show(runs: list[RunView]) -> None:

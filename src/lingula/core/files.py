@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lingula.core.errors import UserError
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
@@ -68,6 +70,23 @@ def write_json(path: Path, values: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Read one JSON object a line; nothing where there is no file, and without a last line that a kill cut short.
+
+    Raises:
+        UserError: Another line is not JSON.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    entries = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            entries.append(json.loads(line))
+        except json.JSONDecodeError:
+            if number < len(lines):
+                raise UserError(f"{path}, line {number}, is not JSON", "Mend or remove that line.") from None
+    return [entry for entry in entries if isinstance(entry, dict)]
 
 
 def sha256_of_file(path: Path) -> str:

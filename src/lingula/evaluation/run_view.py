@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lingula.core.config import read_yaml
 from lingula.core.errors import UserError
-from lingula.core.files import read_json
+from lingula.core.files import read_json, read_json_lines
 from lingula.data.store import Store
 from lingula.data.store_schema import STORE_FILE
 from lingula.evaluation.cohort import data_counts, is_phantom
@@ -63,7 +62,7 @@ class RunView:
             path=path,
             config=config,
             environment=environment,
-            metrics=read_metrics(path / "metrics.jsonl"),
+            metrics=read_json_lines(path / "metrics.jsonl"),
             results=results,
             differences={t: [ResultRow.from_values(r, t) for r in rows] for t, rows in differences.items() if rows},
             samples=load_samples(evaluation),
@@ -89,23 +88,6 @@ def _count_store(config: dict[str, Any]) -> dict[str, Any]:
     data = config.get("data")
     store = Path(str(data.get("store", ""))) if isinstance(data, dict) else Path()
     return data_counts(Store.open(store)) if (store / STORE_FILE).is_file() else {}
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read a logbook, one JSON object a line; a last line that a kill cut short is left out.
-
-    Raises:
-        UserError: Another line is not JSON.
-    """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    entries = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError:
-            if number < len(lines):
-                raise UserError(f"{path}, line {number}, is not JSON", "Mend or remove that line.") from None
-    return [entry for entry in entries if isinstance(entry, dict)]
 
 
 def _optional(path: Path) -> Any:

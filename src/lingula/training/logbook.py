@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lingula.core.files import write_text
+from lingula.core.files import read_json_lines, write_text
 
 METRICS, EVENTS = "metrics.jsonl", "tensorboard"
 
@@ -60,8 +60,4 @@ class Logbook:
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """Return the entries of a run's `metrics.jsonl`, in order; a line that a kill cut short is left out."""
-    path = run / METRICS
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    return read_json_lines(run / METRICS)

@@ -28,12 +28,12 @@ from lingula.training.config import OptimisationConfig, RuntimeConfig
 from lingula.training.interruption import StopRequest
 from lingula.training.logbook import Logbook
 from lingula.training.optimisation import build_optimiser, learning_rate, set_learning_rate
+from lingula.training.run import CHECKPOINTS
 from lingula.training.step import GlobalLosses
 
 Validator = Callable[[Method, int], Mapping[str, float]]
 """Measures a method after a step and returns named numbers for the logbook."""
 
-CHECKPOINTS = "checkpoints"
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -204,6 +204,8 @@ class Trainer:
 
         The step is all the state that sampler, schedule and random numbers have: they are keyed by seed and step.
         """
+        if self.world.is_main:
+            self.checkpoints.remove_leftovers()
         state: dict[str, Any] = self.checkpoints.load_state(step, self.device)
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
