@@ -15,7 +15,7 @@ setup: .venv/.ready ## create .venv with everything in it (installs uv itself wh
 
 .venv/.ready: pyproject.toml uv.lock
 	@test -x "$(UV)" || { echo "installing uv into .uv"; $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet uv; }
-	$(UV) sync --frozen
+	$(UV) sync --frozen --all-extras
 	@touch $@
 
 demo: setup ## phantom -> CLIP and M-FLAG -> table and runs/demo/report.html (about 5 minutes)
