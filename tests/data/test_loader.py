@@ -13,8 +13,8 @@ from lingula.core.distributed import World
 from lingula.data.augment import ImageTransform
 from lingula.data.augment_config import AugmentConfig
 from lingula.data.loader import BatchBuilder, StepBatch, TextPlan, TrainingLoader
-from lingula.data.report_text import text_views
 from lingula.data.samples import BatchOrder
+from lingula.data.text.views import text_views
 
 ROWS = 30
 

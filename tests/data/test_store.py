@@ -67,9 +67,9 @@ def test_text_by_sections(make_table: MakeTable, tmp_path: Path) -> None:
     table = make_table([{"image": "0.png", "findings": "Clear.", "impression": "Normal."}, {"image": "1.png"}])
     prepare(CsvSource(table), tmp_path / "store", PrepareConfig(size=32), workers=1)
     store = Store.open(tmp_path / "store")
-    assert store.text(0) == "Clear. Normal."
+    assert store.text(0) == "Clear.\n\nNormal."
     assert store.text(0, ["impression"]) == "Normal."
-    assert store.text(0, ["impression", "findings", "technique"]) == "Normal. Clear."
+    assert store.text(0, ["impression", "findings", "technique"]) == "Normal.\n\nClear."
     assert store.text(1) == ""
 
 

@@ -36,6 +36,7 @@ COMMANDS: dict[str, Command] = {
     "data prepare csv": Command("data", "PrepareCsv", "make a store from your own table of images, text and labels"),
     "data prepare phantom": Command("data", "PreparePhantom", "make a store of synthetic patients with exact ground truth"),
     "data describe": Command("data", "Describe", "count what is in a store"),
+    "data label": Command("data", "Label", "read 14 findings out of a store's reports, by rules, into a table"),
     "data verify": Command("data", "Verify", "check a store's hashes, patient overlap and duplicates"),
     "data show": Command("data", "Show", "draw a contact sheet of a store, or of the phantom"),
     "pretrain": Command("pretrain", "parse", "train clip, m-flag or a supervised model on a store"),

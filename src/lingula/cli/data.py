@@ -30,6 +30,8 @@ class _Prepare:
     """Processes that read images."""
     overwrite: bool = False
     """Replace a store that was made with other settings."""
+    labels_from_text: bool = False
+    """Also label each study with the 14 CheXpert findings that its report mentions; labels of the source itself stay."""
 
     def source(self) -> Source:
         """The studies to prepare."""
@@ -38,8 +40,10 @@ class _Prepare:
     def run(self) -> None:
         """Prepare, and print what the store holds."""
         from lingula.data.prepare import prepare
+        from lingula.data.sources.text_labels import TextLabels
 
-        summary = prepare(self.source(), self.store, self.settings, workers=self.workers, overwrite=self.overwrite)
+        source = TextLabels(self.source()) if self.labels_from_text else self.source()
+        summary = prepare(source, self.store, self.settings, workers=self.workers, overwrite=self.overwrite)
         everything = summary.counts["all"]
         print(f"{summary.store}: " + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in everything.items()))
         if summary.quarantined:
@@ -107,6 +111,28 @@ class Describe:
         console = Console()
         for table in describe(Store.open(self.store)):
             console.print(table)
+
+
+@dataclass
+class Label:
+    """Read the 14 CheXpert findings out of the reports of a store, by rules, into a table."""
+
+    store: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STORE")]
+    """Folder of the store."""
+    out: Path
+    """CSV to write: one line per study; 1 present, 0 absent, -1 uncertain, blank not mentioned."""
+
+    def run(self) -> None:
+        """Write, and print the counts."""
+        from lingula.data.label_table import write_labels
+        from lingula.data.store import Store
+
+        kinds = ("present", "absent", "uncertain", "not mentioned")
+        counts = write_labels(Store.open(self.store), self.out)
+        print(f"{'':<28}" + "".join(f"{kind:>15}" for kind in kinds))
+        for finding, count in counts.items():
+            print(f"{finding:<28}" + "".join(f"{count[kind]:>15,}" for kind in kinds))
+        print(self.out)
 
 
 @dataclass

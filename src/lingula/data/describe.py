@@ -10,11 +10,17 @@ from rich.table import Table
 
 from lingula.data.splits import SPLITS
 from lingula.data.store import Store
+from lingula.data.text.duplicates import count_duplicates
+from lingula.data.text.labeller import READ_SECTIONS, sentence_mentions
+from lingula.data.text.sections import SEPARATOR
+from lingula.data.text.sentences import split_sentences
 
 
 def describe(store: Store) -> list[Table]:
     """Return tables of counts, groups, labels, licences and quarantine, ready for `rich.print`."""
     tables = [_counts(store), _groups(store)]
+    if store.rows(with_text=True).size:
+        tables.append(_texts(store))
     if store.findings:
         tables.append(_labels(store))
     tables.append(_licences(store))
@@ -66,6 +72,37 @@ def _groups(store: Store) -> Table:
     with_regions = np.array([bool(each) for each in store.column("regions")])
     table.add_row("images with regions", *(f"{with_regions[rows].sum():,}" for rows in _rows_by_split(store)))
     return table
+
+
+def _texts(store: Store) -> Table:
+    """Sections, repetition, and how findings are spoken of, one report per study."""
+    table = _table("Report text (one per study)", "", (*SPLITS, "all"))
+    parts = [_reports(store, rows) for rows in _rows_by_split(store, with_text=True)]
+    repeated = [count_duplicates(SEPARATOR.join(sections.values()) for sections in reports) for reports in parts]
+    both = [sum(all(sections.get(n) for n in ("findings", "impression")) for sections in reports) for reports in parts]
+    table.add_row("reports", *(f"{len(reports):,}" for reports in parts))
+    table.add_row("with findings and impression", *map(_share, both, map(len, parts)))
+    table.add_row("repeat another, word by word", *(_share(each.exact, each.texts) for each in repeated))
+    table.add_row("repeat another's template", *(_share(each.near, each.texts) for each in repeated))
+    said = [Counter(value for sections in reports for value in _mentions(sections)) for reports in parts]
+    for name, value in {"present": 1, "denied": 0, "uncertain": -1}.items():
+        table.add_row(f"findings named, {name}", *(_share(count[value], count.total()) for count in said))
+    return table
+
+
+def _reports(store: Store, rows: np.ndarray) -> list[dict[str, str]]:
+    """Return the sections of each study once."""
+    studies, sections = store.column("study_id"), store.column("sections")
+    return list({studies[row]: dict(sections[row]) for row in rows}.values())
+
+
+def _mentions(sections: dict[str, str]) -> list[int]:
+    read = [text for name, text in sections.items() if name in READ_SECTIONS]
+    return [value for text in read for sentence in split_sentences(text) for _, value in sentence_mentions(sentence)]
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count:,} ({count / total:.1%})" if total else "-"
 
 
 def _number(text: str) -> float:

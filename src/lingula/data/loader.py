@@ -17,8 +17,8 @@ from lingula.core.distributed import World
 from lingula.core.randomness import random_generator, random_key
 from lingula.core.types import RowNumbers, TextFeatures
 from lingula.data.augment import ImageTransform
-from lingula.data.report_text import TextView, choose_view
 from lingula.data.samples import BatchOrder
+from lingula.data.text.views import TextView, choose_view
 
 if TYPE_CHECKING:
     from lingula.data.store import Store

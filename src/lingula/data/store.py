@@ -29,6 +29,7 @@ from lingula.data.store_schema import (
     StoredRegion,
 )
 from lingula.data.study import Split
+from lingula.data.text.sections import SEPARATOR
 
 OPEN_SHARDS = 256
 """Memory maps kept open at a time; each holds one file descriptor."""
@@ -138,7 +139,7 @@ class Store:
         return pixels
 
     def text(self, row: int, sections: Sequence[str] | None = None) -> str:
-        """Return the row's text, empty where there is none.
+        """Return the row's text, empty where there is none; a blank line stands between two sections.
 
         Args:
             row: Row number.
@@ -146,7 +147,7 @@ class Store:
         """
         known: dict[str, str] = self.column("sections")[row]
         names = known if sections is None else sections
-        return " ".join(known[name].strip() for name in names if known.get(name, "").strip())
+        return SEPARATOR.join(known[name].strip() for name in names if known.get(name, "").strip())
 
     def labels(self, rows: Sequence[int] | RowNumbers, findings: Sequence[str]) -> FindingMatrix:
         """Return labels, `rows findings`, float32: 1 present, 0 absent, NaN unknown or uncertain.

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from lingula.core.config import Config
 from lingula.core.types import Pixels, RegionMask
+from lingula.data.text.sections import SEPARATOR
 
 Projection = Literal["PA", "AP", "lateral", "CT", "unknown"]
 Split = Literal["train", "val", "test"]
@@ -32,8 +33,8 @@ class Report(Config):
 
     @property
     def text(self) -> str:
-        """All sections in order, joined by one space."""
-        return " ".join(part.strip() for part in self.sections.values() if part.strip())
+        """All sections in order, a blank line between them."""
+        return SEPARATOR.join(part.strip() for part in self.sections.values() if part.strip())
 
 
 class Region(Config):

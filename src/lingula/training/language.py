@@ -11,8 +11,8 @@ import torch
 
 from lingula.core.files import atomic_folder, sha256_of
 from lingula.core.types import RowNumbers
-from lingula.data.report_text import TextView, text_views
 from lingula.data.store import Store
+from lingula.data.text.views import TextView, text_views
 from lingula.methods.language_model import train_language_model
 from lingula.models.text_encoder import TextEncoder, load_text_encoder
 from lingula.training.config import PretrainConfig

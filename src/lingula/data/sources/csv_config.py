@@ -24,7 +24,11 @@ class CsvConfig(Config):
     image_column: str = "image"
     """Path of the image, relative to the root folder."""
     text_column: str = "text"
-    """Report or note as one text; used for rows whose section columns are all empty."""
+    """Note or caption as one text; used for rows without sections and report."""
+    report_column: str = "report"
+    """Report as exported; it is cut into its sections. Used for rows whose section columns are all empty."""
+    left_out_sections: tuple[str, ...] = ("signature",)
+    """Sections of such a report that the store does not hold: who signed it, and when."""
     section_columns: tuple[str, ...] = ("indication", "technique", "comparison", "findings", "impression")
     """Sections of the report, in reading order; each column's name becomes the section's name."""
     labels_column: str = "labels"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 
 from lingula.core.errors import UserError
-from lingula.data.report_text import split_sentences
 from lingula.data.sources.tables import Row, Table
 from lingula.data.study import Region, Report
+from lingula.data.text.sentences import split_sentences
 
 TO_BE_MEASURED = (0.0, 0.0, 0.0, 0.0)
 """Box of a region whose mask has not been read yet."""

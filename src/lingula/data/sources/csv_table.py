@@ -18,6 +18,7 @@ from lingula.data.sources.csv_regions import RegionTables
 from lingula.data.sources.tables import Row, Table, read_table
 from lingula.data.splits import read_split
 from lingula.data.study import ImageReference, Picture, Projection, Region, Report, Study
+from lingula.data.text.sections import SEPARATOR, TEXT, parse_sections
 
 PROJECTIONS: dict[str, Projection] = {
     "pa": "PA",
@@ -209,9 +210,20 @@ class _RowReader:
         """Collect the sections; different texts of one section follow each other in the order of the rows."""
         sections = {name.lower(): " ".join(self._distinct(rows, name)) for name in self._sections}
         if not any(sections.values()):
-            sections = {"text": " ".join(self._distinct(rows, self._config.text_column))}
+            sections = self._parsed(rows)
+        if not any(sections.values()):
+            sections = {TEXT: " ".join(self._distinct(rows, self._config.text_column))}
         sections = {name: text for name, text in sections.items() if text}
         return Report(sections=sections) if sections else None
+
+    def _parsed(self, rows: list[Row]) -> dict[str, str]:
+        """Cut exported reports into sections, each section's distinct texts in the order of the rows."""
+        texts: dict[str, dict[str, None]] = {}
+        for report in self._distinct(rows, self._config.report_column):
+            for name, text in parse_sections(report).items():
+                if name not in self._config.left_out_sections:
+                    texts.setdefault(name, {})[text] = None
+        return {name: SEPARATOR.join(each) for name, each in texts.items()}
 
     def _join_labels(self, rows: list[Row], numbers: list[int]) -> tuple[dict[str, LabelValue], str]:
         """Join the labels of a study's images: present in one is present, then uncertain, then absent."""

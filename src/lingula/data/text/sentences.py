@@ -1,25 +1,22 @@
-"""Report text: normalising it, cutting it into sentences, and the views of it that training sees."""
+"""Cutting a report into sentences."""
 
 from __future__ import annotations
 
 import itertools
 import re
-import unicodedata
 from functools import lru_cache
-from typing import Literal
 
-import numpy as np
+from lingula.data.text.normalise import clean_text
 
-TextView = Literal["report", "sentence", "mixed"]
-"""The whole report, one of its sentences, or either with equal chance."""
-
-_CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f"
-_INVISIBLE = re.compile(rf"[{_CONTROL}\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ufffd]")
 _BLOCK = re.compile(r"\n[ \t]*\n|\n(?=[ \t]*(?:\d{1,2}[.)]|[-*\u2022])[ \t])")
-_STOP = re.compile(r"[.!?]+[\"')\]\u201d]*(?=\s|$)|(?<=[a-z0-9)])[.!?](?=[A-Z][a-z]|(?<=[a-z)][.!?])\d{1,2}[.)]\s)")
+_STOP = re.compile(r"(?<![.!?])[.!?]++[\"')\]\u201d]*+(?=\s|$)|(?<=[a-z0-9)])[.!?](?=[A-Z][a-z]|(?<=[a-z)][.!?])\d{1,2}[.)]\s)")
 _NUMBERED = re.compile(r"(?<![^\s.])(\d{1,2})[.)]\s+(?=[A-Z])")
 _LAST_WORD = re.compile(r"[^\s(\[\"']+$")
 _LIST_NUMBER = re.compile(r"\s*(?:[A-Za-z]+:\s*)?[(\[]?\d{1,2}$")
+REMEMBERED = 20_000
+"""Longest text in characters whose sentences are remembered; real reports have fewer than 5,000."""
+WINDOW = 96
+"""Characters before a full stop that decide what it is: time stays proportional to the length of the text."""
 _NEVER_LAST = frozenset(
     {"dr", "drs", "mr", "mrs", "ms", "prof", "st", "vs", "e.g", "eg", "i.e", "ie", "approx", "cf", "resp", "incl"}
 )
@@ -56,15 +53,6 @@ _SELDOM_LAST = frozenset(
 """Abbreviations that end a sentence only where the next word has a capital letter."""
 
 
-def normalise_text(text: str) -> str:
-    r"""Return the text in Unicode NFC, without control or invisible characters, every run of white space as one space.
-
-    >>> normalise_text(" No\u00a0acute\r\n disease.\x00 ")
-    'No acute disease.'
-    """
-    return " ".join(_clean(text).split())
-
-
 def split_sentences(text: str) -> list[str]:
     """Cut a report into normalised sentences, in order; nothing but white space is lost.
 
@@ -77,57 +65,22 @@ def split_sentences(text: str) -> list[str]:
     return list(_sentences(text))
 
 
-def text_views(text: str, kind: TextView) -> list[str]:
-    """List every distinct text that `choose_view` can return for a report; empty for a blank report.
-
-    Args:
-        text: The report.
-        kind: `report`, `sentence`, or `mixed` (the report first, then its sentences).
-    """
-    whole = normalise_text(text)
-    if not whole:
-        return []
-    parts = {"report": [whole], "sentence": _sentences(text), "mixed": [whole, *_sentences(text)]}[kind]
-    return list(dict.fromkeys(parts))
-
-
-def choose_view(text: str, kind: TextView, generator: np.random.Generator) -> str:
-    """Choose the text that a sample is trained with, always one of `text_views`.
-
-    Args:
-        text: The report.
-        kind: `report` (no choice), `sentence` (uniform over the sentences) or `mixed` (half the time either).
-        generator: Source of randomness, keyed by the caller to seed, epoch and sample.
-
-    Raises:
-        ValueError: The report is blank.
-    """
-    if kind == "report" or (kind == "mixed" and generator.random() < 0.5):
-        views: tuple[str, ...] = tuple(text_views(text, "report"))
-    else:
-        views = _sentences(text)
-    if not views:
-        raise ValueError("a blank report has no view")
-    return views[int(generator.integers(len(views)))] if len(views) > 1 else views[0]
-
-
-@lru_cache(maxsize=65536)
 def _sentences(text: str) -> tuple[str, ...]:
-    sentences: list[str] = []
-    for block in _BLOCK.split(_clean(text)):
+    return _remembered(text) if len(text) <= REMEMBERED else _cut(text)
+
+
+def _cut(text: str) -> tuple[str, ...]:
+    sentences: list[list[str]] = []
+    for block in _BLOCK.split(clean_text(text)):
         for piece in (piece for item in _list_items(block) for piece in _split_block(item)):
             if sentences and not any(map(str.isalnum, piece)):
-                sentences[-1] += f" {piece}"
+                sentences[-1].append(piece)
             else:
-                sentences.append(piece)
-    return tuple(sentences)
+                sentences.append([piece])
+    return tuple(" ".join(pieces) for pieces in sentences)
 
 
-def _clean(text: str) -> str:
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text)
-    return _INVISIBLE.sub("", text)
+_remembered = lru_cache(maxsize=65536)(_cut)
 
 
 def _list_items(block: str) -> list[str]:
@@ -156,8 +109,8 @@ def _ends_sentence(block: str, start: int, stop: re.Match[str]) -> bool:
     rest = block[stop.end() : stop.end() + 24].lstrip()
     if not rest or stop.group() != ".":
         return True
-    before = block[start : stop.start()]
-    if _LIST_NUMBER.match(before):
+    before = block[max(start, stop.start() - WINDOW) : stop.start()]
+    if stop.start() - start < WINDOW and _LIST_NUMBER.match(before):
         return False
     last = _LAST_WORD.search(before)
     word = last.group().lower() if last else ""

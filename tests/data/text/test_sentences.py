@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lingula.data.report_text import TextView, choose_view, normalise_text, split_sentences, text_views
+from lingula.data.text.normalise import normalise_text
+from lingula.data.text.sentences import split_sentences
+from lingula.data.text.views import TextView, choose_view, text_views
 
 WORDS = ["Heart normal.", "No. 3", "1.", "2.", "1.5 cm", "Dr. X", "e.g.", "no effusion", "É."]
 PIECES = st.sampled_from([*WORDS, "\n", "\n\n", "?", "...", "-", " ", "\x00", "\u200b"])
@@ -114,5 +116,5 @@ def test_real_reports_lose_nothing_and_take_under_half_a_millisecond_each(shared
     begun = time.process_time()
     sentences = [split_sentences(text) for text in texts]
     assert (time.process_time() - begun) / len(texts) < 5e-4
-    assert ["".join("".join(part).split()) for part in sentences] == ["".join(text.split()) for text in texts]
+    assert ["".join("".join(part).split()) for part in sentences] == ["".join(text.replace("<BR>", "").split()) for text in texts]
     assert 3 < np.mean([len(part) for part in sentences]) < 12
