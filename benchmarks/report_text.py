@@ -1,4 +1,4 @@
-"""What the section parser, the sentence splitter and the labeller make of the 3,955 Indiana reports, and how fast.
+"""What the section parser and the sentence splitter make of the 3,955 Indiana reports, and how fast.
 
 Every report is written out in several layouts; the sections of its XML file are the truth.
 Run it with `.venv/bin/python benchmarks/report_text.py`.
@@ -9,15 +9,19 @@ from __future__ import annotations
 import argparse
 import random
 import time
+from collections import Counter
 from pathlib import Path
 
 from lingula.core.errors import UserError
+from lingula.data.text.duplicates import count_duplicates
 from lingula.data.text.indiana import IndianaReport, read_indiana
+from lingula.data.text.labeller import sentence_mentions
 from lingula.data.text.layouts import LAYOUTS
 from lingula.data.text.normalise import normalise_text
 from lingula.data.text.sections import parse_sections
 from lingula.data.text.sentences import split_sentences
 
+SAID = {"present": 1, "denied": 0, "uncertain": -1}
 BOTH = ("findings", "impression")
 
 
@@ -61,6 +65,13 @@ def main() -> None:
         split_sentences(" ".join(report.sections[name] for name in BOTH if name in report.sections)) for report in reports
     ]
     print(f"sentences: {sum(map(len, sentences)):,}, {len(reports) / (time.process_time() - begun):,.0f} reports/s")
+    flat = [sentence for each in sentences for sentence in each]
+    print(f"  begin with a small letter {sum(sentence[0].islower() for sentence in flat)}, ", end="")
+    print(f"without a stop {sum(sentence[-1] not in '.!?' for sentence in flat)}, ", end="")
+    print(f"over 60 words {sum(len(sentence.split()) > 60 for sentence in flat)}")
+    print(count_duplicates(" ".join(each) for each in sentences))
+    said = Counter(value for sentence in flat for _, value in sentence_mentions(sentence))
+    print("findings named: " + ", ".join(f"{name} {said[value]:,}" for name, value in SAID.items()))
 
 
 if __name__ == "__main__":

@@ -92,6 +92,39 @@ def test_sections_come_before_text_and_in_reading_order(make_table: MakeTable) -
     assert two.report.sections == {"text": "whole"}
 
 
+def test_an_exported_report_is_cut_into_sections_and_the_signature_left_out(make_table: MakeTable) -> None:
+    report = "INDICATION: Cough.\nFINDINGS: Clear lungs.\nIMPRESSION: Normal.\n\nElectronically signed by Dr. X"
+    path = make_table(
+        [
+            {"image": "0.png", "report": report, "text": "whole", "findings": ""},
+            {"image": "1.png", "report": report, "text": "whole", "findings": "Nodule."},
+            {"image": "2.png", "report": "Clear lungs. Normal.", "text": "whole"},
+            {"image": "3.png", "text": "whole"},
+        ]
+    )
+    sections = [study.report.sections for study in _studies(path) if study.report]
+    parsed = {"indication": "Cough.", "findings": "Clear lungs.", "impression": "Normal."}
+    assert sections == [parsed, {"findings": "Nodule."}, {"text": "Clear lungs. Normal."}, {"text": "whole"}]
+    assert list(sections[0]) == list(parsed)
+    off, *_ = _studies(path, report_column="none")
+    assert off.report is not None
+    assert off.report.sections == {"text": "whole"}
+    assert off.extra["report"] == report
+    (kept, *_) = _studies(path, left_out_sections=("indication",))
+    assert kept.report is not None
+    assert set(kept.report.sections) == {"findings", "impression", "signature"}
+
+
+def test_two_reports_of_a_study_follow_each_other(make_table: MakeTable) -> None:
+    rows = [
+        {"image": "0.png", "study_id": "s", "report": "FINDINGS: One.\nIMPRESSION: Same."},
+        {"image": "1.png", "study_id": "s", "report": "FINDINGS: Two.\nIMPRESSION: Same."},
+    ]
+    (study,) = _studies(make_table(rows))
+    assert study.report is not None
+    assert study.report.sections == {"findings": "One.\n\nTwo.", "impression": "Same."}
+
+
 def test_rows_with_one_study_id_are_one_study(make_table: MakeTable) -> None:
     rows = [
         {"image": "0.png", "study_id": "s1", "patient_id": "p", "text": "T.", "labels": "A", "view": "PA"},
@@ -154,6 +187,7 @@ def test_missing_table_and_folder(make_table: MakeTable, tmp_path: Path) -> None
         (b"image,image\na,b\n", "column 'image' twice"),
         (b"image,text\n0.png,a,b\n", "line 2: 3 cells under 2 columns"),
         (b"image,text\n0.png,\xff\xfe\n", "not UTF-8"),
+        (b"image,text\n0.png," + b"x" * 200_000 + b"\n", "line 2: field larger"),
         (b'image,text\n0.png,"a\n', "line"),
     ],
 )

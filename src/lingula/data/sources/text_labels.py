@@ -6,12 +6,14 @@ from collections.abc import Iterator
 
 from lingula.data.study import Picture, Source, Study
 from lingula.data.text.labeller import LABELLER_VERSION, label_sections
+from lingula.data.text.lexicon import NO_FINDING
 
 
 class TextLabels:
     """Another source, with the fourteen CheXpert findings of each report as labels.
 
-    A label of the source itself stays; findings that the report does not mention, and studies without a report, get none.
+    A label of the source itself stays, and "No Finding" yields to a finding that the source has. Findings that the report does
+    not mention, and studies without a report, get none.
 
     Args:
         source: Where studies and images come from.
@@ -28,6 +30,8 @@ class TextLabels:
                 continue
             said = {finding: value for finding, value in label_sections(study.report.sections).items() if value is not None}
             own = {finding: value for finding, value in study.labels.items() if value is not None}
+            if 1 in own.values() and said.get(NO_FINDING):
+                said[NO_FINDING] = 0
             yield study.model_copy(update={"labels": {**study.labels, **said, **own}})
 
     def __len__(self) -> int:

@@ -143,4 +143,4 @@ def section_of_typo(word: str) -> str:
     if not (6 <= len(word) <= 14 and word.isalpha()):
         return ""
     close = difflib.get_close_matches(word.lower(), _TYPED, n=1, cutoff=0.84)
-    return NAMES[close[0]] if close else ""
+    return NAMES[close[0]] if close and close[0][0] == word[0].lower() else ""

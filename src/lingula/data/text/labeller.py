@@ -31,8 +31,7 @@ _WEIGHT: dict[Label, int] = {None: 0, 0: 1, -1: 2, 1: 3}
 def label_report(text: str) -> dict[str, Label]:
     """Return finding to 1 present, 0 absent, -1 uncertain, None not mentioned, for a report as exported.
 
-    Where the report has findings, impression or an addendum only these are read, else all that is not indication, history,
-    comparison or technique.
+    Findings, impression, addendum and text without headings are read; indication, history and comparison speak of something else.
 
     >>> labels = label_report("FINDINGS: Heart size is normal. Possible small left effusion. IMPRESSION: No pneumothorax.")
     >>> [labels[name] for name in ("Cardiomegaly", "Pleural Effusion", "Pneumothorax", "Fracture")]

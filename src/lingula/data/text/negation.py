@@ -8,6 +8,7 @@ reaches back; a pseudo-cue ("no change in") looks like one and is none.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Literal
 
@@ -135,18 +136,23 @@ _CUES = PhraseIndex(
 )
 
 
+Span = tuple[int, int]
+LOOK_BACK = 200
+"""Characters that a cue behind its phrase reaches back at most."""
+
+
 @dataclass(frozen=True)
 class Scopes:
-    """Stretches of a sentence in which phrases are denied or left open, as start and end in characters."""
+    """Stretches of a sentence in which phrases are denied or left open: start and end in characters, sorted, not overlapping."""
 
-    denied: tuple[tuple[int, int], ...]
-    left_open: tuple[tuple[int, int], ...]
+    denied: tuple[Span, ...]
+    left_open: tuple[Span, ...]
 
     def assertion(self, start: int, end: int) -> Assertion:
         """Return what the sentence says about the phrase between two places; a denial outweighs a doubt."""
-        if any(first <= start and end <= last for first, last in self.denied):
+        if _holds(self.denied, start, end):
             return 0
-        return -1 if any(first <= start and end <= last for first, last in self.left_open) else 1
+        return -1 if _holds(self.left_open, start, end) else 1
 
 
 NOTHING = Scopes((), ())
@@ -158,28 +164,46 @@ def scopes_of(sentence: str) -> Scopes:
     Args:
         sentence: One sentence, in lower case.
     """
-    denied: list[tuple[int, int]] = []
-    left_open: list[tuple[int, int]] = []
-    reach: list[tuple[list[tuple[int, int]], int]] = []
+    spans: dict[str, list[Span]] = {"no": [], "open": []}
+    reaching: dict[str, int] = {}
     since = 0
     for kind, begin, end in _CUES.find(sentence):
+        if kind == "pseudo":
+            continue
         if kind == "stop":
-            for scopes, start in reach:
-                scopes.append((start, begin))
-            reach = []
+            for value, start in reaching.items():
+                spans[value].append((start, begin))
+            reaching = {}
             since = end
-        elif kind in ("no before", "open before"):
-            reach.append((denied if kind == "no before" else left_open, end))
-        elif kind in ("no after", "open after"):
-            (denied if kind == "no after" else left_open).append((_back(sentence, since, begin), begin))
-            if kind == "open after":
-                reach.append((left_open, end))
-    for scopes, start in reach:
-        scopes.append((start, len(sentence)))
-    return Scopes(tuple(denied), tuple(left_open)) if denied or left_open else NOTHING
+            continue
+        value, side = kind.split()
+        if side == "after":
+            spans[value].append((_back(sentence, since, begin), begin))
+        if side == "before" or value == "open":
+            reaching.setdefault(value, end)
+    for value, start in reaching.items():
+        spans[value].append((start, len(sentence)))
+    return Scopes(_merged(spans["no"]), _merged(spans["open"])) if spans["no"] or spans["open"] else NOTHING
 
 
 def _back(sentence: str, since: int, cue: int) -> int:
     """Return where the scope of a cue behind its phrase begins: after the last stop or finite verb before it."""
+    since = max(since, cue - LOOK_BACK)
     verbs = [verb.end() for verb in _FINITE.finditer(sentence, since, cue)]
     return verbs[-1] if verbs else since
+
+
+def _merged(spans: list[Span]) -> tuple[Span, ...]:
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return tuple(merged)
+
+
+def _holds(spans: tuple[Span, ...], start: int, end: int) -> bool:
+    """Whether a phrase lies inside one of the spans."""
+    place = bisect_right(spans, (start, end + 1)) - 1
+    return any(first <= start and end <= last for first, last in spans[max(place - 1, 0) : place + 2])

@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 _CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f"
-_INVISIBLE = re.compile(rf"[{_CONTROL}\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ufffd]")
+_INVISIBLE = re.compile(rf"[{_CONTROL}\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ufffd\ud800-\udfff]")
 _BREAKS = re.compile(r"\\\.br\\|<br\s?/?>", re.IGNORECASE)
 """Line breaks of HL7 messages and of web pages."""
 

@@ -186,7 +186,7 @@ def _paragraphs(text: str) -> list[str]:
 
 def _is_title(paragraph: str) -> bool:
     """Whether a paragraph names the examination instead of saying anything about it."""
-    return "\n" not in paragraph and len(paragraph) <= 100 and not _ENDS.search(paragraph)
+    return "\n" not in paragraph and len(paragraph) <= 100 and not re.search(r"[.!?](?:\s|$)", paragraph)
 
 
 def _last_paragraph(sections: list[Section]) -> list[Section]:
