@@ -103,7 +103,8 @@ def check(page: str) -> Checker:
     assert {link[1:] for link in checker.links if link.startswith("#")} <= set(checker.ids)
     assert checker.images_without_alt == 0
     without_names = re.sub(r'xmlns(:xlink)?="[^"]*"', "", page)
-    assert not re.search(r"https?://|@import|<script|<link", without_names)
+    assert not re.search(r"https?://|@import|<script[^>]|<link|fetch\(|XMLHttp", without_names)
+    assert page.count("<script>") == 1
     return checker
 
 
@@ -116,7 +117,12 @@ def test_the_page_of_several_runs_is_whole_and_self_contained(runs: list[RunView
         for run in runs[:2]:
             assert f"{run.results[task].find('AUROC', 'macro', setting).value:.3f}" in page
     assert "supervised ceiling" in page
-    assert "imagenet" in page
+    assert page.count("weights: imagenet") >= 3
+    assert "lingula evaluate" in page
+    assert "--store x --task probe --fraction 0.1 1.0 --draws 2 --bootstrap 30" in page
+    assert f"lingula pretrain clip --config {runs[0].path / 'config.yaml'} --run NEW_FOLDER" in page
+    assert "Expected calibration error: clip 0." in page
+    assert "sex: F" in page
     assert re.search(r"2\s000\s000 trainable of 8\s000\s000 \(25 %\)", page)
     assert "Quarantined (unreadable) images: <strong>1</strong>" in page
     assert "without text" in page
@@ -129,9 +135,34 @@ def test_the_page_of_several_runs_is_whole_and_self_contained(runs: list[RunView
 def test_phantom_numbers_carry_the_banner(runs: list[RunView]) -> None:
     runs[0].data["phantom"] = True
     try:
-        assert "synthetic patients, not a claim about people" in render_report(runs[:1])
+        page = render_report(runs[:1])
+        assert "synthetic patients, not a claim about people" in page
+        assert '<span class="tag">phantom</span>' in page
     finally:
         runs[0].data["phantom"] = False
+
+
+def test_each_table_of_phantom_numbers_is_marked(runs: list[RunView]) -> None:
+    result = runs[0].results["probe"]
+    runs[0].results["probe"] = result.model_copy(update={"phantom": True})
+    try:
+        page = render_report(runs[:1])
+        assert page.count("phantom numbers</span>") == 1
+        assert '<h2 id="probe">Linear probe <span class="tag">phantom numbers</span>' in page
+    finally:
+        runs[0].results["probe"] = result
+
+
+def test_weights_are_always_named_and_an_old_result_says_that_it_lacks_its_command(runs: list[RunView]) -> None:
+    config, result = runs[0].config, runs[0].results["probe"]
+    runs[0].config = {**config, "image_encoder": {"name": "resnet18"}}
+    runs[0].results["probe"] = result.model_copy(update={"protocol": {**result.protocol, "options": None}})
+    try:
+        page = render_report(runs[:1])
+        assert "weights: not recorded" in page
+        assert "options not recorded" in page
+    finally:
+        runs[0].config, runs[0].results["probe"] = config, result
 
 
 def test_a_run_without_evaluation_has_a_page(tmp_path: Path) -> None:

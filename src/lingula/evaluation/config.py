@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Literal, Self
 
@@ -58,6 +59,21 @@ class EvaluateConfig(Config):
     """Seed of folds, draws, gallery and bootstrap."""
     compare_start: bool = False
     """Also score the weights that the run started from, and report the paired difference."""
+
+    def options(self, task: str) -> str:
+        """Return the options of `lingula evaluate RUN` that repeat one of the tasks, those at their defaults left out.
+
+        >>> EvaluateConfig(store=Path("stores/x"), folds=5, label=("Edema",)).options("probe")
+        '--store stores/x --task probe --label Edema --folds 5'
+        """
+        words = ["--store", str(self.store), "--task", task]
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name in ("store", "task") or value == field.default:
+                continue
+            values = [str(each) for each in value] if isinstance(value, tuple) else [] if value is True else [str(value)]
+            words += [f"--{name.replace('_', '-')}", *values]
+        return shlex.join(words)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

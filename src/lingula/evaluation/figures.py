@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lingula.evaluation.arrays import Array
+from lingula.evaluation.calibration import Calibration
 from lingula.evaluation.result import ResultRow, TaskResult
 from lingula.evaluation.run_view import RunView
 from lingula.evaluation.scored import MACRO
@@ -284,6 +285,34 @@ def _roc_points(result: TaskResult) -> dict[str, tuple[Array, Array]]:
         thin = np.unique(np.linspace(0, len(true) - 1, min(len(true), POINTS)).astype(int))
         points[str(finding)] = np.append(0.0, false[thin]), np.append(0.0, true[thin])
     return points
+
+
+def calibration_curves(task: str, curves: Mapping[str, Calibration | None]) -> str:
+    """Draw observed share against predicted probability, with 95 % intervals; "" where no run has probabilities."""
+    known = {name: found for name, found in curves.items() if found is not None}
+    if not known:
+        return ""
+    colour = colours(list(curves))
+    figure, (axis,) = _new(1, 1, (5.6, 4.0))
+    axis.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    for number, (name, found) in enumerate(known.items()):
+        ends = np.stack([found.observed - found.low, found.high - found.observed]).clip(min=0)
+        marker = MARKERS[number % len(MARKERS)]
+        axis.errorbar(found.predicted, found.observed, ends, color=colour[name], marker=marker, markersize=4, elinewidth=1)
+    axis.set_xlim(-0.02, 1.02)
+    axis.set_ylim(-0.02, 1.02)
+    axis.set_xlabel("predicted probability")
+    axis.set_ylabel("share labelled present")
+    _legend(figure, axis, {name: colour[name] for name in known})
+    return figure_svg(figure, f"calibration-{task}", f"Calibration. Expected error: {calibration_errors(curves)}.")
+
+
+def calibration_errors(curves: Mapping[str, Calibration | None]) -> str:
+    """Write the expected calibration error of each run with its interval, and which runs give no probabilities."""
+    return "; ".join(
+        f"{name} gives no probabilities" if found is None else "{} {:.3f} [{:.3f}, {:.3f}]".format(name, *found.error)
+        for name, found in curves.items()
+    )
 
 
 def _slug(text: str) -> str:

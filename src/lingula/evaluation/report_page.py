@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from lingula.core.errors import UserError
 from lingula.core.files import write_text
 from lingula.evaluation import figures
+from lingula.evaluation.calibration import calibration
 from lingula.evaluation.result import ResultRow, TaskResult
 from lingula.evaluation.run_view import RunView
 from lingula.evaluation.samples import Said, Sample
@@ -52,11 +54,15 @@ def render_report(runs: Sequence[RunView], title: str = "") -> str:
         title=title or " vs ".join(run.name for run in runs),
         date=datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         phantom=any(run.phantom for run in runs),
-        runs=[{"name": run.name, "colour": c, "facts": run_facts(run)} for run, c in _coloured(runs)],
+        runs=[
+            {"name": run.name, "colour": c, "facts": run_facts(run), "command": training_command(run)}
+            for run, c in _coloured(runs)
+        ],
         data=data_facts(runs),
         curves=figures.training_curves(runs),
         tasks=[task_section(task, runs) for task in tasks_of(runs)],
         differences=difference_lines(runs),
+        report_command=shlex.join(["lingula", "report", *(str(run.path) for run in runs)]),
         samples=sample_cards(runs),
         settings=[{"name": run.name, "groups": settings_of(run)} for run in runs],
     )
@@ -76,7 +82,7 @@ def run_facts(run: RunView) -> list[tuple[str, str]]:
     facts = [
         ("Method", run.method),
         ("Image encoder", f"{image.get('name', '–')}, {data.get('image_size', '–')} px"),
-        ("Started from weights", ", ".join(filter(None, [str(image.get("weights", "–")), str(started.get("init_from") or "")]))),
+        ("Weights", _weights(image, started)),
         ("Text encoder", "none" if run.method == "supervised" else f"{text.get('name', '–')}{frozen}"),
         ("Parameters", parameters_of(run)),
         ("Trained on", str(samples.get("summary") or "")),
@@ -90,6 +96,31 @@ def run_facts(run: RunView) -> list[tuple[str, str]]:
         if value is not None:
             facts.append((label, str(value)[:60]))
     return [(label, value) for label, value in facts if value]
+
+
+def _weights(image: Mapping[str, Any], started: Mapping[str, Any]) -> str:
+    """Write what the image encoder started from, in the words of the option; a missing entry is told as missing."""
+    origin = image.get("weights") or started.get("image_encoder") or "not recorded"
+    begun = started.get("init_from")
+    return f"weights: {origin}" + (f", then all of {begun}" if begun else "")
+
+
+def training_command(run: RunView) -> str:
+    """Write the command that repeats the training from the run's own frozen configuration."""
+    return shlex.join(["lingula", "pretrain", run.method, "--config", str(run.path / "config.yaml"), "--run", "NEW_FOLDER"])
+
+
+def evaluation_commands(task: str, runs: Sequence[RunView]) -> list[str]:
+    """Write the command behind each run's numbers; results of older versions do not say theirs."""
+    commands = []
+    for run in runs:
+        for name in (task, "supervised"):
+            if name in run.results:
+                options = run.results[name].protocol.get("options")
+                where = f"lingula evaluate {shlex.quote(str(run.path))} "
+                commands.append(where + options if options else f"{where}… (options not recorded by the version that wrote it)")
+                break
+    return commands
 
 
 def parameters_of(run: RunView) -> str:
@@ -118,6 +149,7 @@ def data_facts(runs: Sequence[RunView]) -> list[dict[str, Any]]:
     return [
         {
             "store": data.get("store", "–"),
+            "phantom": bool(data.get("phantom")),
             "size": data.get("size", "–"),
             "fingerprint": str(data.get("fingerprint", ""))[:12],
             "columns": list(dict.fromkeys(key for counts in data["splits"].values() for key in counts)),
@@ -140,6 +172,7 @@ def task_section(task: str, runs: Sequence[RunView]) -> dict[str, Any]:
         groups.setdefault(setting_name(task, key[2]) if key[2] else "", []).append(_table_row(task, key, found))
     classify = task in CLASSIFICATION
     setting = any_result.settings[-1]
+    curves = {name: calibration(result) for name, result in results.items()} if classify else {}
     several = len(any_result.protocol.get("findings", [])) > 1
     return {
         "id": task,
@@ -152,6 +185,10 @@ def task_section(task: str, runs: Sequence[RunView]) -> dict[str, Any]:
         "bars": figures.finding_bars(task, results, setting) if classify and several else "",
         "bars_setting": setting_name(task, setting) if setting else "",
         "roc": figures.roc_curves(results) if classify and task != "probe" else "",
+        "calibration": figures.calibration_curves(task, curves),
+        "calibration_errors": figures.calibration_errors(curves),
+        "phantom": any(result.phantom for result in results.values()),
+        "commands": evaluation_commands(task, runs),
         "subgroups": subgroup_rows(results, setting) if classify else [],
         "notes": notes_of(results),
         "protocol": protocol_rows(any_result),
@@ -212,6 +249,8 @@ def protocol_rows(result: TaskResult) -> list[tuple[str, str]]:
     """Return the task's protocol as name and text; prompts are written out."""
     rows = []
     for name, value in result.protocol.items():
+        if name == "options":
+            continue
         if name == "prompts" and isinstance(value, dict):
             rows += [(f"prompts: {f}", f"+ {' · '.join(p['positive'])}  − {' · '.join(p['negative'])}") for f, p in value.items()]
         elif value not in (None, [], ""):

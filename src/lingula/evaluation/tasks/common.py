@@ -167,7 +167,7 @@ def make_result(
     notes: Sequence[str],
 ) -> TaskResult:
     """Pack numbers with the protocol that every task has in common."""
-    common = {"where": list(config.where), "bootstrap": config.bootstrap, "seed": config.seed}
+    common = {"options": config.options(task), "where": list(config.where), "bootstrap": config.bootstrap, "seed": config.seed}
     return TaskResult(
         task=task,
         encoder=encoder.name,
