@@ -12,7 +12,7 @@ from lingula.core.distributed import World, choose_device, world_from_environmen
 from lingula.data.loader import TextPlan
 from lingula.data.store import Store
 from lingula.methods.base import Method
-from lingula.methods.language_model import POOLED_LAYERS
+from lingula.methods.language_model import pooled_layers
 from lingula.methods.parameters import ParameterReport, parameter_report
 from lingula.models.text_encoder import TextEncoder, load_text_encoder
 from lingula.training.assembly import Samples, build_method, choose_samples, count_steps, needs_text, training_loader
@@ -106,7 +106,7 @@ def _text_side(config: PretrainConfig, store: Store, samples: Samples) -> tuple[
     if settings.name == "small":
         folder = small_model_folder(config, store, samples.train)
         if not folder.is_dir():
-            return None, len(POOLED_LAYERS) * settings.small.width, _small_model_parameters(config)
+            return None, len(pooled_layers(settings.small)) * settings.small.width, _small_model_parameters(config)
         settings = settings.model_copy(update={"name": str(folder)})
     encoder = load_text_encoder(settings)
     return encoder, encoder.dimension, parameter_report(encoder).total
