@@ -45,7 +45,7 @@ def matching_loss(
 ) -> Tensor:
     """Return InfoNCE over cosines, the mean of both directions.
 
-    L = -1/2n Σᵢ [log exp(sᵢᵢ/τ) / Σⱼ exp(sᵢⱼ/τ) + log exp(sᵢᵢ/τ) / Σⱼ exp(sⱼᵢ/τ)], the sums without those j ≠ i that `same` marks.
+    L = -1/2n Σᵢ [log exp(sᵢᵢ/τ) / Σⱼ exp(sᵢⱼ/τ) + log exp(sᵢᵢ/τ) / Σⱼ exp(sⱼᵢ/τ)], without the j ≠ i that `same` marks.
 
     Args:
         first: One text of each pair.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
