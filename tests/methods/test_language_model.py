@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import re
+from collections.abc import Mapping
 
 import pytest
 import torch
 
 from lingula.core.errors import UserError
 from lingula.methods import language_model
-from lingula.methods.language_model import (
-    IGNORED,
-    MASK,
-    SPECIAL,
-    mask_tokens,
-    semantic_embeddings,
-    train_language_model,
-    train_tokeniser,
-)
+from lingula.methods.language_model import semantic_embeddings, train_language_model
+from lingula.methods.masked_language_model import IGNORED, mask_tokens
+from lingula.methods.sentence_matching import TextPair
+from lingula.methods.tokeniser import MASK, SPECIAL, train_tokeniser
 from lingula.models.text_config import SmallLanguageModelConfig
 from lingula.models.text_encoder import TextEncoder
 
@@ -27,23 +22,21 @@ PRESENT = ("There is {}.", "A {} is seen.", "Small {} on the left.")
 ABSENT = ("No {}.", "There is no {}.", "Negative for {}.")
 TEXTS = [frame.format(finding) for finding in FINDINGS for frame in PRESENT + ABSENT]
 TEXTS += [f"{first} {second}" for first, second in itertools.permutations(TEXTS, 2)]
-TINY = SmallLanguageModelConfig(vocabulary=120, layers=1, width=32, heads=2, max_tokens=48, steps=3, batch_tokens=512)
+TINY = SmallLanguageModelConfig(
+    vocabulary=120, layers=1, width=32, heads=2, max_tokens=48, word_steps=0, steps=3, batch_tokens=512
+)
 
 
 @pytest.fixture(scope="module")
 def losses_and_encoder() -> tuple[list[float], TextEncoder]:
     losses: list[float] = []
-    original = language_model.ProgressBar.note
+    config = TINY.model_copy(update={"steps": 150, "layers": 2, "learning_rate": 4e-3})
 
-    def note(bar: language_model.ProgressBar, text: str) -> None:
-        losses.append(float(re.findall(r"[\d.]+$", text)[0]))
+    def note(step: int, values: Mapping[str, float]) -> None:
+        assert step == len(losses) + 1
+        losses.append(values["masked_loss"])
 
-    language_model.ProgressBar.note = note  # type: ignore[method-assign]
-    try:
-        config = TINY.model_copy(update={"steps": 150, "layers": 2, "learning_rate": 4e-3})
-        return losses, train_language_model(TEXTS, config, seed=0, progress=False)
-    finally:
-        language_model.ProgressBar.note = original  # type: ignore[method-assign]
+    return losses, train_language_model(TEXTS, config, seed=0, progress=False, note=note)
 
 
 def embed(encoder: TextEncoder, texts: list[str]) -> torch.Tensor:
@@ -162,6 +155,27 @@ def test_before_training_each_head_looks_at_its_neighbour(head: int) -> None:
     wanted = language_model.NEIGHBOURS[head]
     inside = range(5, 25)
     assert sum(int(weights[row].argmax()) - row == wanted for row in inside) >= 18
+
+
+def test_without_layers_a_text_is_the_weighted_mean_of_its_words_and_their_order_does_not_matter() -> None:
+    config = TINY.model_copy(update={"layers": 0, "word_steps": 5})
+    pairs = [TextPair(first, second, number) for number, (first, second) in enumerate(itertools.pairwise(TEXTS[:40]))]
+    encoder = train_language_model(TEXTS, config, seed=0, progress=False, pairs=pairs)
+    assert encoder.dimension == config.width
+    there, back = embed(encoder, ["small effusion on the left", "left the on effusion small"])
+    torch.testing.assert_close(there, back, atol=1e-5, rtol=1e-5)
+    assert float((there - embed(encoder, ["small nodule on the left"])[0]).abs().max()) > 0.1
+
+
+def test_each_phase_changes_the_model_and_only_with_pairs() -> None:
+    pairs = [TextPair(first, second, number) for number, (first, second) in enumerate(itertools.pairwise(TEXTS[:40]))]
+    plain = train_language_model(TEXTS, TINY, seed=1, progress=False).fingerprint()
+    seen = {plain}
+    for phase in ("word_steps", "sentence_steps"):
+        config = TINY.model_copy(update={phase: 2, "sentence_pairs": 8})
+        assert train_language_model(TEXTS, config, seed=1, progress=False).fingerprint() == plain
+        seen.add(train_language_model(TEXTS, config, seed=1, progress=False, pairs=pairs).fingerprint())
+    assert len(seen) == 3
 
 
 @pytest.mark.parametrize(("texts", "changes"), [(["one text", "one text", " "], {}), (TEXTS, {"width": 36, "heads": 4})])

@@ -17,11 +17,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lingula.core.errors import UserError
-from lingula.methods.language_model import train_tokeniser
+from lingula.methods.tokeniser import train_tokeniser
 from lingula.models.hub import _wanted
 from lingula.models.text_config import SmallLanguageModelConfig, TextEncoderConfig
 from lingula.models.text_encoder import TextEncoder, load_text_encoder
-from lingula.models.text_pooling import Pooling, Statistics, standardisation, token_weights
+from lingula.models.text_pooling import Pooling, Statistics, inverse_frequency, standardisation
 
 TEXTS = ["no effusion", "small left pleural effusion with atelectasis", "heart"]
 WEIGHTS = "model.safetensors"
@@ -77,14 +77,15 @@ def test_several_layers_are_pooled_and_concatenated() -> None:
 
 
 def statistics_of(encoder: TextEncoder) -> Statistics:
-    counts = torch.arange(len(encoder.tokeniser))
-    return Statistics(token_weights(counts, special=5), *standardisation(encoder(encoder.tokenise(TEXTS))))
+    weights = inverse_frequency(encoder.token_ids(TEXTS), len(encoder.tokeniser), special=5)
+    return Statistics(weights, *standardisation(encoder(encoder.tokenise(TEXTS))))
 
 
-def test_frequent_tokens_weigh_less_special_and_unseen_ones_nothing() -> None:
-    weights = token_weights(torch.tensor([50, 9, 0, 1, 99]), special=1, a=0.5)
-    shares = torch.tensor([0, 9, 0, 1, 99]) / 109
-    torch.testing.assert_close(weights, torch.tensor([0, 1, 0, 1, 1]) * 0.5 / (0.5 + shares))
+def test_tokens_of_many_texts_weigh_less_special_and_unseen_ones_nothing() -> None:
+    weights = inverse_frequency([[0, 1, 1], [0, 1, 3], [0, 1, 4], [0, 4]], vocabulary=6, special=1)
+    expected = torch.tensor([0.0, 4 / 3, 1.0, 4.0, 2.0, 1.0]).log().nan_to_num(neginf=0)
+    torch.testing.assert_close(weights, expected)
+    assert float(inverse_frequency([[1], [1, 2]], 3, special=0)[1]) > 0
 
 
 def test_standardised_features_have_mean_zero_and_variance_one() -> None:
@@ -240,7 +241,7 @@ def with_other_pooling(folder: Path) -> None:
 def test_a_folder_that_is_not_whole_is_refused(folder: Path, damage: Callable[[Path], None], message: str) -> None:
     damage(folder)
     with pytest.raises(UserError, match=message):
-        load(folder)
+        load(folder, pooling="mean")
 
 
 def test_untrained_small_and_missing_folders_are_refused(tmp_path: Path) -> None:

@@ -175,6 +175,7 @@ def test_plan_matches_the_run_and_leaves_nothing_behind(finished: Path, config: 
     halves = describe_plan(recipe_for(store, optimisation={"batch_size": 16, "micro_batch_size": 8})).memory
     assert halves == plan.memory < whole
     assert "23 training pairs" in str(plan)
+    assert "image encoder mobilenetv4_conv_small_050: none; text encoder: small" in str(plan)
     assert sorted(store.rglob("*")) == before
 
 

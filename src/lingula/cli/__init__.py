@@ -40,6 +40,7 @@ COMMANDS: dict[str, Command] = {
     "data verify": Command("data", "Verify", "check a store's hashes, patient overlap and duplicates"),
     "data show": Command("data", "Show", "draw a contact sheet of a store, or of the phantom"),
     "pretrain": Command("pretrain", "parse", "train clip, m-flag or a supervised model on a store"),
+    "pretrain language-model": Command("language_model", "PretrainLanguageModel", "train the language model on reports"),
     "evaluate": Command("evaluate", "Evaluate", "zero-shot, probe and retrieval with confidence intervals"),
     "predict": Command("use", "Predict", "compare one image with prompts"),
     "embed": Command("use", "Embed", "write the embeddings of a store to parquet"),

@@ -74,6 +74,7 @@ def parse(arguments: list[str]) -> Pretrain:
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(f"usage: lingula pretrain {{{','.join(CONFIGS)}}} --store STORE --run RUN [options]")
         print("Every method has its own options: lingula pretrain METHOD --help")
+        print("The language model that reads the reports: lingula pretrain language-model --help")
         sys.exit(0 if arguments else 2)
     method, rest = arguments[0], arguments[1:]
     if method not in CONFIGS:

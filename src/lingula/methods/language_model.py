@@ -1,117 +1,113 @@
-"""A small BERT trained in seconds by masked language modelling on the reports at hand (Devlin et al. 2019, arXiv 1810.04805)."""
+"""A small BERT trained on the reports at hand: vocabulary, masked language modelling, then a sentence-level objective."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 
 from lingula.core.errors import UserError
-from lingula.core.progress import ProgressBar
-from lingula.methods.wordpiece import train_vocabulary
+from lingula.methods.masked_language_model import Note, train_masked
+from lingula.methods.sentence_matching import Pairs, TextPair, train_matching, train_words
+from lingula.methods.tokeniser import PADDING, SPECIAL, train_tokeniser
 from lingula.models.text_config import SmallLanguageModelConfig
-from lingula.models.text_encoder import TextEncoder, multiplies_fast_in_bf16
-from lingula.models.text_pooling import Pooling, Statistics, standardisation, token_weights
+from lingula.models.text_encoder import TextEncoder
+from lingula.models.text_pooling import Pooling, Statistics, inverse_frequency, standardisation
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-PADDING, UNKNOWN, CLS, SEPARATOR, MASK = range(len(SPECIAL))
-POOLED_LAYERS = (0, -1)
-"""Word embeddings carry what a text is about, the last layer what is said of it."""
 NEIGHBOURS = (-1, 1, -2, 2)
 """Relative position that each attention head looks at before training."""
-IGNORED = -100
 
 
-def train_language_model(texts: Sequence[str], config: SmallLanguageModelConfig, seed: int, progress: bool = True) -> TextEncoder:
-    """Train a WordPiece vocabulary and a small BERT on texts; the same texts, seed and machine give the same weights.
+def pooled_layers(config: SmallLanguageModelConfig) -> tuple[int, ...]:
+    """Return the hidden states that are pooled: word embeddings carry what a text is about, the last layer what is said of it."""
+    return (0, -1) if config.layers else (0,)
+
+
+def _forget(step: int, values: Mapping[str, float]) -> None:
+    """Keep nothing of what is measured."""
+
+
+def train_language_model(
+    texts: Sequence[str],
+    config: SmallLanguageModelConfig,
+    seed: int,
+    progress: bool = True,
+    pairs: Sequence[TextPair] = (),
+    note: Note = _forget,
+) -> TextEncoder:
+    """Train a WordPiece vocabulary and a small BERT on texts; the same texts, pairs, seed and machine give the same weights.
 
     Masked language modelling alone has three defects that matter here. It needs thousands of steps before heads find their
     neighbours: heads begin looking at them. It gives words that replace each other (two findings) the same embedding:
-    word embeddings are fixed to those of latent semantic analysis, where words of the same reports are alike. And it
-    trains no sentence vector: features are the weighted, standardised mean over tokens of the first and last hidden states.
+    word embeddings start from, and in this phase keep, those of latent semantic analysis, where words of the same reports are
+    alike. And it trains no sentence vector: features are the weighted, standardised mean over tokens of the first and last
+    hidden states, and pairs of texts train it to tell reports apart.
 
     Args:
         texts: Reports, and their sentences where single sentences will be asked for; duplicates are ignored.
         config: Sizes and schedule.
-        seed: Decides initial weights, order and masks.
+        seed: Decides initial weights, order, masks and dropout.
         progress: Show a progress bar.
+        pairs: Texts that belong together; used where `config.sentence_steps` is above 0.
+        note: Told the losses of every step.
 
     Returns:
         A frozen encoder on the CPU.
 
     Raises:
-        UserError: There are fewer than two distinct texts, or the width is no even multiple of the heads.
+        UserError: There are fewer than two distinct texts (or pairs), or the width is no even multiple of the heads.
     """
     distinct = list(dict.fromkeys(text for text in texts if text.strip()))
     if len(distinct) < 2:
         raise UserError(f"a language model needs at least two distinct texts, there are {len(distinct)}", "Add reports.")
-    if config.width % (2 * config.heads):
+    if config.layers and config.width % (2 * config.heads):
         raise UserError(f"text width {config.width} is no even multiple of {config.heads} heads", "Change width or heads.")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _train_encoder(distinct, config, seed, progress)
+        return _train_encoder(distinct, config, seed, progress, pairs, note)
     finally:
         torch.set_num_threads(threads)
 
 
-def _train_encoder(texts: list[str], config: SmallLanguageModelConfig, seed: int, progress: bool) -> TextEncoder:
+def _train_encoder(
+    texts: list[str], config: SmallLanguageModelConfig, seed: int, progress: bool, pairs: Sequence[TextPair], note: Note
+) -> TextEncoder:
     """Train on one thread: matrices this small gain little from two, lose much on a busy machine, and sum in one order."""
     tokeniser = train_tokeniser(texts, config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _small_bert(len(tokeniser), config)
-    encoder = TextEncoder(model.bert, tokeniser, Pooling(layers=POOLED_LAYERS, max_tokens=config.max_tokens))
+    encoder = TextEncoder(model.bert, tokeniser, Pooling(layers=pooled_layers(config), max_tokens=config.max_tokens))
     ids = encoder.token_ids(texts)
+    matched = Pairs(pairs, encoder.token_ids, config.sentence_tokens) if pairs else None
+    words = semantic_embeddings(ids, len(tokeniser), config.width - _position_features(config), seed)
+    weights = inverse_frequency(ids, len(tokeniser), len(SPECIAL))
+    if config.word_steps and matched:
+        words, weights = train_words(words, weights, matched, config, seed, progress, note)
     _expect_frequent_words(model, ids)
-    _start_well(model.bert, semantic_embeddings(ids, len(tokeniser), config.width - config.width // config.heads, seed))
-    _train(model, encoder, ids, config, seed, progress)
-    return TextEncoder(model.bert, tokeniser, encoder.pooling, _statistics(encoder, ids, config, seed))
+    _start_well(model.bert, words)
+    done = config.word_steps
+    if config.steps and config.layers:
+        train_masked(model, encoder, ids, config, seed, progress, _after(done, note))
+    encoder = TextEncoder(model.bert, tokeniser, encoder.pooling, _statistics(encoder, ids, weights, config, seed))
+    if config.sentence_steps and config.layers and matched:
+        train_matching(encoder, matched, config, seed, progress, _after(done + config.steps, note))
+        encoder.statistics = _statistics(encoder, ids, weights, config, seed)
+    return encoder
 
 
-def train_tokeniser(texts: Sequence[str], config: SmallLanguageModelConfig) -> Any:
-    """Train a lower-case WordPiece tokeniser (a transformers fast tokeniser) on texts; deterministic."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    normaliser, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
-    lines = (normaliser.normalize_str(text) for text in texts)
-    words = Counter(word for line in lines for word, _ in splitter.pre_tokenize_str(line))
-    vocabulary = train_vocabulary(words, config.vocabulary, SPECIAL)
-    numbers = {piece: number for number, piece in enumerate(vocabulary)}
-    backend = Tokenizer(models.WordPiece(numbers, unk_token="[UNK]"))
-    backend.normalizer, backend.pre_tokenizer = normaliser, splitter
-    backend.decoder = decoders.WordPiece()
-    backend.add_special_tokens(list(SPECIAL))
-    ends = [("[CLS]", CLS), ("[SEP]", SEPARATOR)]
-    backend.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
-    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
-    return PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=config.max_tokens, **names)
+def _position_features(config: SmallLanguageModelConfig) -> int:
+    """Features of the first hidden state that hold positions, as many as one head is wide; none where no head reads them."""
+    return config.width // config.heads if config.layers else 0
 
 
-def mask_tokens(ids: Tensor, vocabulary: int, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Hide tokens: of those chosen, 80 % become [MASK], 10 % a random token, 10 % stay.
-
-    Args:
-        ids: `batch tokens`; special tokens are never chosen.
-        vocabulary: Number of word pieces.
-        share: Share of the tokens that is chosen.
-        generator: Source of randomness.
-
-    Returns:
-        The masked ids, and the targets with -100 where nothing is asked, both `batch tokens`.
-    """
-    chosen = (torch.rand(ids.shape, generator=generator) < share) & (ids >= len(SPECIAL))
-    fate = torch.rand(ids.shape, generator=generator)
-    noise = torch.randint(len(SPECIAL), max(vocabulary, len(SPECIAL) + 1), ids.shape, generator=generator)
-    masked = torch.where(chosen & (fate < 0.8), torch.full_like(ids, MASK), ids)
-    masked = torch.where(chosen & (fate >= 0.9), noise, masked)
-    return masked, torch.where(chosen, ids, torch.full_like(ids, IGNORED))
+def _after(done: int, note: Note) -> Note:
+    """Count steps from those that earlier phases have done."""
+    return lambda step, values: note(done + step, values)
 
 
 def _small_bert(vocabulary: int, config: SmallLanguageModelConfig) -> Any:
@@ -179,7 +175,7 @@ def _start_well(bert: Any, semantics: Tensor) -> None:
     """
     width = semantics.shape[1]
     size = bert.config.hidden_size - width
-    rates = torch.exp(-np.log(1000.0) * torch.arange(0, size, 2) / size)
+    rates = torch.exp(-np.log(1000.0) * torch.arange(0, size, 2) / max(size, 1))
     angles = torch.arange(bert.config.max_position_embeddings)[:, None] * rates
     with torch.no_grad():
         embeddings = bert.embeddings
@@ -187,6 +183,8 @@ def _start_well(bert: Any, semantics: Tensor) -> None:
         embeddings.word_embeddings.weight[len(SPECIAL) :, size:] = semantics[len(SPECIAL) :] * (0.05 * width**0.5)
         embeddings.token_type_embeddings.weight.zero_()
         embeddings.position_embeddings.weight.zero_()
+        if not size:
+            return
         embeddings.position_embeddings.weight[:, :size] = 0.1 * torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
         for layer in bert.encoder.layer:
             attention = layer.attention.self
@@ -205,68 +203,17 @@ def _rotation(angles: Tensor) -> Tensor:
     return rotation
 
 
-def _train(
-    model: Any, encoder: TextEncoder, ids: list[list[int]], config: SmallLanguageModelConfig, seed: int, progress: bool
-) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    model.requires_grad_(True).train()
-    model.bert.embeddings.word_embeddings.requires_grad_(False)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    fast = multiplies_fast_in_bf16(encoder.device)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, config.steps))
-    batches = _batches([len(row) for row in ids], config.batch_tokens, seed)
-    with ProgressBar("Training the language model", config.steps, hidden=not progress) as bar:
-        for _ in range(config.steps):
-            tokens = encoder.pad([ids[row] for row in next(batches)])
-            masked, targets = mask_tokens(tokens.ids, model.config.vocab_size, config.masked_share, generator)
-            offset = int(torch.randint(config.max_tokens - masked.shape[1] + 1, (), generator=generator))
-            positions = torch.arange(offset, offset + masked.shape[1])[None]
-            with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-                hidden = model.bert(input_ids=masked, attention_mask=tokens.mask.long(), position_ids=positions)[0]
-                asked = targets != IGNORED
-                logits = model.cls(hidden[asked])
-            loss = cross_entropy(logits.float(), targets[asked], reduction="sum") / asked.sum().clamp_min(1)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(trained, 1.0)
-            optimiser.step()
-            schedule.step()
-            bar.advance()
-            bar.note(f"loss {loss.item():.2f}")
-
-
-def _rate(step: int, steps: int) -> float:
-    warm_up = max(steps // 10, 1)
-    return min((step + 1) / warm_up, (steps - step) / max(steps - warm_up, 1))
-
-
-def _batches(lengths: Sequence[int], batch_tokens: int, seed: int) -> Iterator[list[int]]:
-    """Yield rows for ever, epoch after epoch, in batches of similar length that hold about `batch_tokens` with padding."""
-    generator = np.random.default_rng(seed)
-    while True:
-        noisy = np.asarray(lengths) * generator.uniform(0.9, 1.1, len(lengths))
-        batches: list[list[int]] = [[]]
-        longest = 0
-        for row in np.argsort(noisy, kind="stable").tolist():
-            longest = max(longest, lengths[row])
-            if batches[-1] and longest * (len(batches[-1]) + 1) > batch_tokens:
-                batches.append([])
-                longest = lengths[row]
-            batches[-1].append(row)
-        for position in generator.permutation(len(batches)).tolist():
-            yield batches[position]
-
-
-def _statistics(encoder: TextEncoder, ids: list[list[int]], config: SmallLanguageModelConfig, seed: int) -> Statistics:
-    """Count tokens in all texts, and measure mean and spread of the pooled features on some of them."""
-    vocabulary, width = len(encoder.tokeniser), encoder.dimension
-    counts = torch.bincount(torch.tensor([number for row in ids for number in row]), minlength=vocabulary)
-    weights = token_weights(counts, len(SPECIAL))
+def _statistics(
+    encoder: TextEncoder, ids: list[list[int]], weights: Tensor, config: SmallLanguageModelConfig, seed: int
+) -> Statistics:
+    """Measure mean and spread of the pooled features on some texts; positions, which say nothing, get a scale of 0."""
+    width = encoder.dimension
     encoder.statistics = Statistics(weights, torch.zeros(width), torch.ones(width))
     encoder.requires_grad_(False).eval()
     rows = np.random.default_rng(seed).permutation(len(ids))[: config.standardisation_texts].tolist()
     rows.sort(key=lambda row: len(ids[row]))
     with torch.no_grad():
         pooled = [encoder(encoder.pad([ids[row] for row in rows[start : start + 64]])) for start in range(0, len(rows), 64)]
-    return Statistics(weights, *standardisation(torch.cat(pooled)))
+    mean, scale = standardisation(torch.cat(pooled))
+    scale[: _position_features(config)] = 0
+    return Statistics(weights, mean, scale)

@@ -49,7 +49,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "per_dimension": False,
         },
         "image_encoder": {"name": "resnet50.tv_in1k", "weights": "imagenet", "channels": 3},
-        "text_encoder": {"name": "microsoft/BiomedVLP-CXR-BERT-general", "pooling": "cls", "max_tokens": 512, "frozen": True},
+        "text_encoder": {"name": "cxr-bert-general", "revision": "main", "pooling": "cls", "max_tokens": 512, "frozen": True},
         "data": {"image_size": 224, "text_view": "report"},
         "augment": {"crop": 0.875, "mean": 0.5, "std": 0.5},
         "optimisation": {

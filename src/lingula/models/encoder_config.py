@@ -15,7 +15,8 @@ class ImageEncoderConfig(Config):
     name: str = "resnet50"
     """Any timm encoder, with or without a weights tag, e.g. `resnet50.tv_in1k`."""
     weights: str = "none"
-    """Where it starts from: `none` (random), `imagenet` (from the hub or its local cache), or a safetensors file."""
+    """Where it starts from: `none` (random), `imagenet` (from the extra `imagenet` for `efficientnet_lite0`, else from the
+    hub or its local cache), or a safetensors file."""
     channels: Literal[1, 3] = 1
     """Input channels; with 3 the grey image is repeated, and weights made for 3 are summed where it is 1."""
     drop_path: float = Field(default=0.0, ge=0, lt=1)

@@ -10,7 +10,14 @@ from lingula.core.errors import UserError
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 SECONDS_TO_ANSWER = 5.0
 _NEEDED = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt")
-_ALSO = ("special_tokens_map.json", "added_tokens.json", "*.model", "pooling.json", "pooling.safetensors")
+_ALSO = (
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "*.model",
+    "pooling.json",
+    "pooling.safetensors",
+    "projection.safetensors",
+)
 
 
 def find_model(name: str, revision: str | None = None, with_code: bool = False) -> Path:

@@ -11,6 +11,7 @@ from lingula.core.errors import UserError, nearest
 from lingula.core.types import FeatureMap, ImageFeatures, Images
 from lingula.models.encoder_config import ImageEncoderConfig
 from lingula.models.image_weights import imagenet_file, load_weights
+from lingula.models.packaged_weights import packaged_weights
 
 TOKEN_FAMILIES = ("vision_transformer", "deit", "beit", "eva")
 """timm modules whose networks give a sequence of tokens and accept any image size only when asked to."""
@@ -88,7 +89,9 @@ def _network(config: ImageEncoderConfig) -> nn.Module:
     if config.output_stride is not None:
         chosen["output_stride"] = config.output_stride
     if config.weights == "imagenet":
-        options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(imagenet_file(config.name))}}
+        state = packaged_weights(config.name)
+        where = {"file": str(imagenet_file(config.name))} if state is None else {"state_dict": state}
+        options |= {"pretrained": True, "pretrained_cfg_overlay": where}
     try:
         network: nn.Module = timm.create_model(config.name, **options, **chosen)
     except TypeError as error:

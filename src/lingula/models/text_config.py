@@ -2,47 +2,83 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
 
 from pydantic import Field
 
 from lingula.core.config import Config
+from lingula.models.text_recipes import PoolingKind
 
 
 class SmallLanguageModelConfig(Config):
-    """The small BERT that is trained in seconds on the store's own reports (text encoder `small`)."""
+    """The small language model that is trained in seconds on the store's own reports (text encoder `small`)."""
 
     vocabulary: int = Field(2500, ge=64)
     """Word pieces, at most; special tokens and single characters included."""
-    layers: int = Field(2, ge=1)
-    """Transformer layers."""
-    width: int = Field(128, ge=8)
+    layers: int = Field(0, ge=0)
+    """Transformer layers; with 0 a text is the weighted mean of its word embeddings, and their order does not matter."""
+    width: int = Field(96, ge=8)
     """Features per token."""
     heads: int = Field(4, ge=2)
     """Attention heads; the width must be an even multiple of them."""
     max_tokens: int = Field(256, ge=8)
     """Longest text; what is longer is cut."""
-    steps: int = Field(150, ge=1)
-    """Masked-language-modelling steps."""
+    word_steps: int = Field(200, ge=0)
+    """Steps of the sentence-level objective for word embeddings and token weights, before the transformer is trained."""
+    word_learning_rate: float = Field(3e-3, gt=0)
+    """Peak learning rate of these steps."""
+    word_dropout: float = Field(0.2, ge=0, lt=1)
+    """Share of the tokens that these steps leave out at random."""
+    steps: int = Field(150, ge=0)
+    """Masked-language-modelling steps; none without layers."""
     batch_tokens: int = Field(1024, ge=64)
     """Tokens per step, padding included."""
     learning_rate: float = Field(2e-3, gt=0)
     """Peak learning rate of AdamW; linear warm-up over 10 % of the steps, then linear decay to zero."""
     masked_share: float = Field(0.2, gt=0, lt=1)
     """Share of the tokens that must be predicted."""
+    sentence_steps: int = Field(0, ge=0)
+    """Steps of the sentence-level objective for the transformer, at the end; none without layers."""
+    sentence_learning_rate: float = Field(5e-4, gt=0)
+    """Peak learning rate of these steps."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout of these steps; a text paired with itself differs by nothing else."""
+    sentence_pairs: int = Field(64, ge=2)
+    """Pairs of texts per step of the sentence-level objective."""
+    sentence_tokens: int = Field(96, ge=8)
+    """Longest text of a pair; what is longer is cut in training."""
+    temperature: float = Field(0.05, gt=0)
+    """Temperature of the sentence-level objective."""
     standardisation_texts: int = Field(4096, ge=2)
     """Texts, at most, that mean and spread of the features are measured on."""
+
+
+class LanguageModelConfig(SmallLanguageModelConfig):
+    """The larger form, trained on real reports by `lingula pretrain language-model`."""
+
+    vocabulary: int = Field(4000, ge=64)
+    """Word pieces, at most; special tokens and single characters included."""
+    width: int = Field(256, ge=8)
+    """Features per token."""
+    word_steps: int = Field(800, ge=0)
+    """Steps of the sentence-level objective for word embeddings and token weights, before the transformer is trained."""
+    sentence_steps: int = Field(300, ge=0)
+    """Steps of the sentence-level objective for the transformer, at the end; none without layers."""
 
 
 class TextEncoderConfig(Config):
     """Which language model reads the reports."""
 
     name: str = "small"
-    """`small` (trained on the store's own training reports), a folder in Hugging Face layout, or a hub name."""
+    """`small` (trained on the store's own training reports), a published one (`cxr-bert-general`, `cxr-bert-specialized`,
+    `bio-clinical-bert`, `pubmed-bert`), a folder in Hugging Face layout, or a hub name."""
+    folder: Path | None = None
+    """Where the files of a published one lie, instead of the hub."""
     revision: str | None = None
-    """Commit, tag or branch of a hub model; pin one for reproducible runs."""
-    pooling: Literal["mean", "cls"] = "mean"
-    """Mean over all tokens, or the first token."""
+    """Commit, tag or branch of a hub model; published ones are pinned, pin others for reproducible runs."""
+    pooling: PoolingKind | None = None
+    """Mean over all tokens, the first token, or the first token through the model's own projection head; where nothing is
+    given: as published or as saved, else the mean."""
     max_tokens: int = Field(512, ge=2)
     """Longest text; what is longer is cut, and the share of cut texts is printed."""
     frozen: bool = True

@@ -15,10 +15,13 @@ from lingula.core.batch import Tokens
 from lingula.core.errors import UserError
 from lingula.core.files import sha256_of
 from lingula.core.types import TextFeatures
+from lingula.models.cxr_bert import is_cxr_bert, load_cxr_bert
 from lingula.models.hub import find_model
 from lingula.models.quiet import quiet_transformers
 from lingula.models.text_config import TextEncoderConfig
 from lingula.models.text_pooling import Pooling, Statistics, load_pooling, save_pooling
+from lingula.models.text_projection import ProjectionHead, load_projection, save_projection
+from lingula.models.text_recipes import RECIPES, pinned_revision
 
 TOKENISER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
 UNUSED_HEADS = ("pooler.", "cls.", "lm_head.")
@@ -33,14 +36,22 @@ class TextEncoder(nn.Module):
         tokeniser: A fast transformers tokeniser.
         pooling: How hidden states become one vector.
         statistics: Fixed token weights and standardisation, or None for a plain pooling.
+        projection: The head behind the first token, for the pooling `projection`.
         frozen: No gradients, and evaluation mode whatever `train()` says, so that dropout never disturbs the targets.
     """
 
     def __init__(
-        self, model: nn.Module, tokeniser: Any, pooling: Pooling, statistics: Statistics | None = None, frozen: bool = True
+        self,
+        model: nn.Module,
+        tokeniser: Any,
+        pooling: Pooling,
+        statistics: Statistics | None = None,
+        frozen: bool = True,
+        projection: ProjectionHead | None = None,
     ) -> None:
         super().__init__()
         self.model, self.tokeniser, self.statistics, self.frozen = model, tokeniser, statistics, frozen
+        self.projection = projection
         limits = [pooling.max_tokens, tokeniser.model_max_length, _position_limit(model)]
         self.pooling = pooling.model_copy(update={"max_tokens": int(min(limits))})
         self.seen, self.cut = 0, 0
@@ -52,6 +63,8 @@ class TextEncoder(nn.Module):
     @property
     def dimension(self) -> int:
         """Number of text features."""
+        if self.projection is not None:
+            return self.projection.dimension
         return int(self.model.config.hidden_size) * len(self.pooling.layers)  # type: ignore[union-attr,arg-type]
 
     @property
@@ -108,10 +121,12 @@ class TextEncoder(nn.Module):
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             output = self.model(input_ids=tokens.ids, attention_mask=tokens.mask.long(), output_hidden_states=True)
+            hidden = output.hidden_states or (output.last_hidden_state,)
             if self.statistics is None:
-                return self.pooling(output.hidden_states, tokens.mask)
+                pooled = self.pooling(hidden, tokens.mask)
+                return pooled if self.projection is None else self.projection(pooled)  # type: ignore[no-any-return]
             weights = self.statistics.token_weights[tokens.ids] * tokens.mask
-            features: TextFeatures = self.statistics(self.pooling(output.hidden_states, weights))
+            features: TextFeatures = self.statistics(self.pooling(hidden, weights))
             return features
 
     def fingerprint(self) -> str:
@@ -132,6 +147,8 @@ class TextEncoder(nn.Module):
         self.tokeniser.backend_tokenizer.no_padding()
         self.tokeniser.save_pretrained(folder)
         save_pooling(folder, self.pooling, self.statistics)
+        if self.projection is not None:
+            save_projection(folder, self.projection)
 
 
 def load_text_encoder(source: TextEncoderConfig | Path | str) -> TextEncoder:
@@ -146,22 +163,67 @@ def load_text_encoder(source: TextEncoderConfig | Path | str) -> TextEncoder:
     config = source if isinstance(source, TextEncoderConfig) else TextEncoderConfig(name=str(source))
     if config.name == "small":
         raise UserError("the text encoder 'small' has no weights before it is trained", "Give a run's text encoder folder.")
-    folder = find_model(config.name, config.revision, config.trust_remote_code)
-    pooling, statistics = load_pooling(folder) or (Pooling(kind=config.pooling, max_tokens=config.max_tokens), None)
-    if isinstance(source, TextEncoderConfig) and pooling.kind != config.pooling:
+    folder, recipe = find_text_folder(config), RECIPES.get(config.name)
+    published = Pooling(kind=recipe.pooling if recipe else "mean", max_tokens=recipe.max_tokens if recipe else config.max_tokens)
+    saved = load_pooling(folder)
+    pooling, statistics = saved or (published.model_copy(update={"kind": config.pooling or published.kind}), None)
+    if config.pooling is not None and pooling.kind != config.pooling:
         message = f"the text encoder {config.name} was saved with {pooling.kind} pooling, not {config.pooling}"
         raise UserError(message, f"Set text_encoder.pooling to {pooling.kind}.")
     if isinstance(source, TextEncoderConfig):
         pooling = pooling.model_copy(update={"max_tokens": min(pooling.max_tokens, config.max_tokens)})
-    model, tokeniser = _load_pretrained(folder, config)
-    return TextEncoder(model, tokeniser, pooling, statistics, config.frozen)
+    model, tokeniser, head = _load_pretrained(folder, config)
+    if saved is not None and pooling.kind == "projection":
+        head = load_projection(folder)
+    if pooling.kind == "projection" and head is None:
+        raise UserError(f"the text encoder {config.name} has no projection head", "Set text_encoder.pooling to mean or cls.")
+    projection = head if pooling.kind == "projection" else None
+    encoder = TextEncoder(model, tokeniser, pooling, statistics, config.frozen, projection)
+    if recipe is not None and pooling.kind == recipe.pooling and encoder.dimension != recipe.dimension:
+        message = f"{folder} gives {encoder.dimension} features, {config.name} as published {recipe.dimension}"
+        raise UserError(message, "Check text_encoder.folder.")
+    return encoder
 
 
-def _load_pretrained(folder: Path, config: TextEncoderConfig) -> tuple[Any, Any]:
-    from transformers import AutoModel, AutoTokenizer
+def find_text_folder(config: TextEncoderConfig) -> Path:
+    """Return the folder with a text encoder's files: the one given, the local hub cache's, or a download.
 
+    Raises:
+        UserError: There are no such files, or the revision of a published encoder is not known.
+    """
+    if config.folder is not None:
+        if config.name not in RECIPES:
+            remedy = f"Give the folder as text_encoder.name, or name one of {', '.join(RECIPES)}."
+            raise UserError(f"text_encoder.folder is for published encoders, not for '{config.name}'", remedy)
+        if not config.folder.expanduser().is_dir():
+            raise UserError(f"no such model folder: {config.folder}", "Check text_encoder.folder.")
+        return find_model(str(config.folder.expanduser()))
+    if config.name in RECIPES:
+        revision = pinned_revision(config.name, config.revision)
+        return find_model(RECIPES[config.name].hub, revision, config.trust_remote_code)
+    return find_model(config.name, config.revision, config.trust_remote_code)
+
+
+def _load_pretrained(folder: Path, config: TextEncoderConfig) -> tuple[Any, Any, ProjectionHead | None]:
+    """Load transformer, tokeniser and, where the model has one, its projection head."""
     if not any((folder / file).is_file() for file in TOKENISER_FILES):
         raise UserError(f"the model folder {folder} has no tokeniser (tokenizer.json)", "Download the complete model again.")
+    model, tokeniser, head = load_cxr_bert(folder) if is_cxr_bert(folder) else (*_load_auto(folder, config), None)
+    words = model.get_input_embeddings().num_embeddings
+    if getattr(tokeniser, "backend_tokenizer", None) is None:
+        raise UserError(f"the text encoder {config.name} has no fast tokeniser", "Add its tokenizer.json.")
+    if len(tokeniser) > words:
+        message = f"the tokeniser of {config.name} has {len(tokeniser)} entries, its model only {words}"
+        raise UserError(message, "They do not belong together: download the complete model again.")
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model, tokeniser, head
+
+
+def _load_auto(folder: Path, config: TextEncoderConfig) -> tuple[Any, Any]:
+    """Let transformers load a folder; its own Python code only where that is asked for."""
+    from transformers import AutoModel, AutoTokenizer
+
     options = {"local_files_only": True, "trust_remote_code": config.trust_remote_code}
     try:
         with quiet_transformers():
@@ -176,14 +238,6 @@ def _load_pretrained(folder: Path, config: TextEncoderConfig) -> tuple[Any, Any]
     if missing:
         message = f"the weights of {config.name} lack {len(missing)} tensors of the model, e.g. {min(missing)}"
         raise UserError(message, "They would be random numbers: download the complete model again.")
-    words = model.get_input_embeddings().num_embeddings
-    if getattr(tokeniser, "backend_tokenizer", None) is None:
-        raise UserError(f"the text encoder {config.name} has no fast tokeniser", "Add its tokenizer.json.")
-    if len(tokeniser) > words:
-        message = f"the tokeniser of {config.name} has {len(tokeniser)} entries, its model only {words}"
-        raise UserError(message, "They do not belong together: download the complete model again.")
-    if getattr(model, "pooler", None) is not None:
-        model.pooler = None
     return model, tokeniser
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from lingula.core.config import Config
 from lingula.core.errors import UserError
 from lingula.core.files import write_json
 from lingula.core.types import TextFeatures
+from lingula.models.text_recipes import PoolingKind
 
 POOLING_FILE = "pooling.json"
 STATISTICS_FILE = "pooling.safetensors"
@@ -24,8 +25,9 @@ STATISTICS_FILE = "pooling.safetensors"
 class Pooling(Config):
     """How the hidden states of a text become its features."""
 
-    kind: Literal["mean", "cls"] = "mean"
-    """Mean over all real tokens (special tokens included, unless token weights say otherwise), or the first token."""
+    kind: PoolingKind = "mean"
+    """Mean over all real tokens (special tokens included, unless token weights say otherwise), or the first token, which a
+    projection head may follow."""
     layers: tuple[int, ...] = (-1,)
     """Hidden states that are pooled and concatenated: 0 is the embedding layer, -1 the last transformer layer."""
     max_tokens: int = 512
@@ -38,7 +40,7 @@ class Pooling(Config):
             hidden: Hidden states, each `batch tokens features`, embedding layer first.
             weights: `batch tokens`, 0 for padding; only their ratios within a text matter.
         """
-        if self.kind == "cls":
+        if self.kind != "mean":
             return torch.cat([hidden[layer][:, 0].float() for layer in self.layers], dim=-1)
         shares = weights.float() / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
         return torch.cat([(shares[..., None] * hidden[layer].float()).sum(dim=1) for layer in self.layers], dim=-1)
@@ -72,18 +74,18 @@ class Statistics(nn.Module):
         return (features - self.mean) * self.scale
 
 
-def token_weights(counts: Tensor, special: int, a: float = 0.01) -> Tensor:
-    """Return the weight a / (a + p) of each token, 0 for special tokens and for those never seen.
+def inverse_frequency(ids: Sequence[Sequence[int]], vocabulary: int, special: int) -> Tensor:
+    """Return log(texts / texts with the token) of each token, `vocabulary`; 0 for special tokens and for those in no text.
 
     Args:
-        counts: `vocabulary`, how often each token occurs.
+        ids: Token numbers of each text.
+        vocabulary: Number of tokens.
         special: How many special tokens stand first in the vocabulary.
-        a: Share at which a token weighs one half.
     """
-    counts = counts.double().clone()
+    found = torch.tensor([number for row in ids for number in set(row)], dtype=torch.long)
+    counts = torch.bincount(found, minlength=vocabulary).double()
     counts[:special] = 0
-    weights = a / (a + counts / counts.sum().clamp_min(1))
-    return torch.where(counts > 0, weights, 0.0).float()
+    return torch.where(counts > 0, (len(ids) / counts.clamp_min(1)).log().clamp_min(0.01), 0.0).float()
 
 
 def standardisation(features: TextFeatures, floor: float = 0.01) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from lingula.data.text.views import TextView, text_views
 from lingula.methods.language_model import train_language_model
 from lingula.models.text_encoder import TextEncoder, load_text_encoder
 from lingula.training.config import PretrainConfig
+from lingula.training.report_pairs import report_pairs
 
 if TYPE_CHECKING:
     from lingula.models.text_cache import TextCache
@@ -35,12 +36,20 @@ def find_text_encoder(config: PretrainConfig, store: Store, rows: RowNumbers) ->
     folder = small_model_folder(config, store, rows)
     if not folder.is_dir():
         texts = distinct_texts(store, rows, config.data.sections, "mixed")
-        encoder = train_language_model(texts, config.text_encoder.small, config.runtime.seed)
+        pairs = report_pairs(_reports(store, rows, config.data.sections), config.runtime.seed)
+        encoder = train_language_model(texts, config.text_encoder.small, config.runtime.seed, pairs=pairs)
         if not os.access(store.path, os.W_OK):
             return encoder
         with atomic_folder(folder) as temporary:
             encoder.save(temporary)
     return load_text_encoder(config.text_encoder.model_copy(update={"name": str(folder)}))
+
+
+def _reports(store: Store, rows: RowNumbers, sections: Sequence[str] | None) -> list[dict[str, str]]:
+    """Return the reports of some rows, once per study, in the chosen sections."""
+    known, studies = store.column("sections"), store.column("study_id")
+    found = {studies[row]: known[row] for row in rows.tolist() if store.text(int(row), sections)}
+    return [{name: text for name, text in report.items() if sections is None or name in sections} for report in found.values()]
 
 
 def small_model_folder(config: PretrainConfig, store: Store, rows: RowNumbers) -> Path:

@@ -12,7 +12,7 @@ from lingula.core.distributed import World, choose_device, world_from_environmen
 from lingula.data.loader import TextPlan
 from lingula.data.store import Store
 from lingula.methods.base import Method
-from lingula.methods.language_model import POOLED_LAYERS
+from lingula.methods.language_model import pooled_layers
 from lingula.methods.parameters import ParameterReport, parameter_report
 from lingula.models.text_encoder import TextEncoder, load_text_encoder
 from lingula.training.assembly import Samples, build_method, choose_samples, count_steps, needs_text, training_loader
@@ -35,6 +35,7 @@ class PlanSummary:
         memory: Bytes per process at the peak of a step: weights, gradients, AdamW's moments, activations.
         steps: Optimiser steps in all.
         epochs: Passes over the training samples in all.
+        weights: What the image encoder and the language model start from, in words.
     """
 
     method: str
@@ -44,10 +45,11 @@ class PlanSummary:
     memory: int
     steps: int
     epochs: float
+    weights: str
 
     def __str__(self) -> str:
         frozen = self.parameters.total - self.parameters.trainable
-        lines = [f"method      {self.method}", f"samples     {self.samples}"]
+        lines = [f"method      {self.method}", f"samples     {self.samples}", f"weights     {self.weights}"]
         lines += [f"{name:<12}{' x '.join(map(str, shape))}" for name, shape in self.shapes.items()]
         lines += [
             f"parameters  {self.parameters.total:,} in all, {self.parameters.trainable:,} trainable, {frozen:,} frozen",
@@ -83,7 +85,17 @@ def describe_plan(config: PretrainConfig) -> PlanSummary:
         memory=weights + at_once * _activation_bytes(method, batch[:2], config.runtime.precision) // 2,
         steps=steps,
         epochs=steps / samples.order.steps_per_epoch,
+        weights=_starting_weights(config),
     )
+
+
+def _starting_weights(config: PretrainConfig) -> str:
+    """Say what both encoders start from."""
+    image, text = config.image_encoder, config.text_encoder
+    said = f"image encoder {image.name}: {image.weights}"
+    if not needs_text(config.method):
+        return said
+    return f"{said}; text encoder: {text.name}" + ("" if text.revision is None else f" at {text.revision}")
 
 
 def _text_side(config: PretrainConfig, store: Store, samples: Samples) -> tuple[TextEncoder | None, int | None, int]:
@@ -94,7 +106,7 @@ def _text_side(config: PretrainConfig, store: Store, samples: Samples) -> tuple[
     if settings.name == "small":
         folder = small_model_folder(config, store, samples.train)
         if not folder.is_dir():
-            return None, len(POOLED_LAYERS) * settings.small.width, _small_model_parameters(config)
+            return None, len(pooled_layers(settings.small)) * settings.small.width, _small_model_parameters(config)
         settings = settings.model_copy(update={"name": str(folder)})
     encoder = load_text_encoder(settings)
     return encoder, encoder.dimension, parameter_report(encoder).total

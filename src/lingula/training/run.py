@@ -98,4 +98,6 @@ class Run:
         folder = self.path / LANGUAGE_MODEL
         if not folder.is_dir():
             return None
-        return load_text_encoder(self.config.text_encoder.model_copy(update={"name": str(folder), "revision": None}))
+        return load_text_encoder(
+            self.config.text_encoder.model_copy(update={"name": str(folder), "folder": None, "revision": None})
+        )
