@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from lingula.core.files import read_json_lines
-from lingula.data.report_text import normalise_text
+from lingula.data.text.normalise import normalise_text
 from lingula.evaluation.bootstrap import bootstrap_interval
 from lingula.evaluation.ranking import MEDIAN_RANK, Ranked, first_right
 from lingula.models.text_config import LanguageModelConfig

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lingula.data.report_text import split_sentences
+from lingula.data.text.sentences import split_sentences
 from lingula.training.report_pairs import report_pairs
 
 REPORT = {"findings": "Heart normal. No effusion. A nodule of 1.5 cm.", "impression": "Nodule."}

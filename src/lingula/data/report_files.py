@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lingula.core.errors import UserError, nearest
 from lingula.core.files import read_json_lines
-from lingula.data.report_text import normalise_text
+from lingula.data.text.normalise import normalise_text
 
 KNOWN = ("findings", "impression", "text")
 """Keys and columns that hold report text where none are named."""

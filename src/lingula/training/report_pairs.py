@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lingula.core.randomness import random_generator
-from lingula.data.report_text import normalise_text, split_sentences
+from lingula.data.text.normalise import normalise_text
+from lingula.data.text.sentences import split_sentences
 from lingula.methods.sentence_matching import TextPair
 
 MATCHED = ("findings", "impression")
