@@ -32,7 +32,7 @@ class EvaluateConfig(Config):
     """Report sections that retrieval reads; none named: all."""
     prompts: Path | None = None
     """YAML file of prompts: finding to {positive: [...], negative: [...]}."""
-    scoring: Literal["validation", "difference", "positive"] = "validation"
+    scoring: Literal["validation", "difference", "positive", "unmixed"] = "validation"
     """Zero-shot score: cosine with the positive prompts minus that with the negative ones, or that with the positive ones
     alone; `validation` takes the one with the better macro AUROC on validation."""
     temperature: float = Field(default=0.1, gt=0)
@@ -57,6 +57,8 @@ class EvaluateConfig(Config):
     """Resamples of patients for the 95 % intervals; 0: no intervals."""
     seed: int = 0
     """Seed of folds, draws, gallery and bootstrap."""
+    text_view: Literal["report", "affirmed"] = "report"
+    """What of a report is searched for and found: all of it, or what it affirms."""
     compare_start: bool = False
     """Also score the weights that the run started from, and report the paired difference."""
 

@@ -38,8 +38,10 @@ class Clip(TwoTowers):
         text_dimension: int,
         text_encoder: TextEncoder | None = None,
     ) -> None:
-        image_head = Projector(config.head, image_encoder.dimension, config.hidden, config.latent)
-        text_head = Projector(config.head, text_dimension, config.hidden, config.latent)
+        bare = config.text_head == "none"
+        latent = text_dimension if bare else config.latent
+        image_head = Projector(config.head, image_encoder.dimension, config.hidden, latent)
+        text_head = nn.Identity() if bare else Projector(config.head, text_dimension, config.hidden, latent)
         super().__init__(image_encoder, image_head, text_head, text_encoder)
         self.config = config
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))

@@ -16,8 +16,11 @@ class ClipConfig(Config):
     """Which method this is."""
     latent: int = Field(default=128, ge=1)
     """Size of the space shared by images and texts."""
-    head: Literal["linear", "mlp", "batch-norm-mlp"] = "linear"
-    """Projection on each side: one matrix, or one hidden layer, or that with batch norms (from scratch it learns sooner)."""
+    head: Literal["linear", "batch-norm-linear", "mlp", "batch-norm-mlp"] = "linear"
+    """Projection on each side: one matrix, that behind a batch norm, one hidden layer, or that with batch norms."""
+    text_head: Literal["projection", "none"] = "projection"
+    """Projection of the text; `none`: its features are the shared space and the latent size is theirs (a frozen text tower
+    as LiT freezes the image tower, arXiv 2111.07991), so that short prompts keep the place the language model gave them."""
     hidden: int = Field(default=512, ge=1)
     """Width of the hidden layer, where the head has one."""
     temperature: float = Field(default=0.07, gt=0)

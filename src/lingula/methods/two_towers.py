@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 from lingula.core.batch import Batch
 from lingula.core.types import FeatureMap, ImageFeatures, Images, Latents, TextFeatures
 from lingula.methods.base import Embeddings, Method
@@ -21,12 +23,12 @@ class TwoTowers(Method):
     Args:
         image_encoder: Trained.
         image_head: Pooled image features to latents.
-        text_head: Pooled text features to latents.
+        text_head: Pooled text features to latents; an identity where they are shared as they are.
         text_encoder: Where it is trained; None where it is frozen and its outputs arrive as `Batch.text_features`.
     """
 
     def __init__(
-        self, image_encoder: RadiographEncoder, image_head: Projector, text_head: Projector, text_encoder: TextEncoder | None
+        self, image_encoder: RadiographEncoder, image_head: Projector, text_head: nn.Module, text_encoder: TextEncoder | None
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -69,7 +71,7 @@ class TwoTowers(Method):
 
     def dense_features(self, images: Images) -> FeatureMap:
         """The image head applied to each cell of the feature map, L2-normalised, `batch latent rows columns`."""
-        latents = self.image_head.cells(self.image_encoder.feature_map(images))
+        latents = self.image_head.cells(self.image_encoder.cell_features(images))
         return unit_vectors(latents.movedim(1, -1)).movedim(-1, 1)
 
 

@@ -23,3 +23,6 @@ class ImageEncoderConfig(Config):
     """Stochastic depth: largest probability to skip a residual block in training."""
     output_stride: Literal[8, 16, 32] | None = None
     """Pixels per cell of the feature map, where the network can be dilated; nothing: as the network is."""
+    pooling: Literal["mean", "mean-max"] = "mean"
+    """How the cells of the feature map become one vector: the network's own mean, or mean and maximum side by side, which
+    keeps findings that fill one cell of many."""

@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 from lingula.core.types import FeatureMap
 
-HeadKind: TypeAlias = Literal["linear", "mlp", "batch-norm-mlp"]
+HeadKind: TypeAlias = Literal["linear", "batch-norm-linear", "mlp", "batch-norm-mlp"]
 
 
 class Projector(nn.Module):
     """A projection head; always runs in the precision of its own weights, whatever autocast says.
 
-    `linear`: one matrix (CLIP). `mlp`: linear, GELU, linear. `batch-norm-mlp`: linear, batch norm, ReLU, linear,
-    batch norm without affine parameters (M-FLAG, arXiv 2307.08347, official code).
+    `linear`: one matrix (CLIP). `batch-norm-linear`: batch norm, one affine map. `mlp`: linear, GELU, linear.
+    `batch-norm-mlp`: linear, batch norm, ReLU, linear, batch norm without affine parameters (M-FLAG, arXiv 2307.08347,
+    official code).
 
     Args:
         kind: See above.
@@ -48,6 +49,8 @@ class Projector(nn.Module):
 def _layers(kind: HeadKind, inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     if kind == "linear":
         return nn.Sequential(OrderedDict(output=nn.Linear(inputs, outputs, bias=False)))
+    if kind == "batch-norm-linear":
+        return nn.Sequential(OrderedDict(norm=nn.BatchNorm1d(inputs), output=nn.Linear(inputs, outputs)))
     layers: OrderedDict[str, nn.Module] = OrderedDict(hidden=nn.Linear(inputs, hidden))
     if kind == "batch-norm-mlp":
         layers |= {"norm": nn.BatchNorm1d(hidden), "activation": nn.ReLU(), "output": nn.Linear(hidden, outputs)}

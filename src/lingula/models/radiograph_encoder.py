@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lingula.core.errors import UserError, nearest
@@ -20,9 +21,9 @@ TOKEN_FAMILIES = ("vision_transformer", "deit", "beit", "eva")
 class RadiographEncoder(nn.Module):
     """A timm network without its classifier.
 
-    `forward` is the network's own global pooling of `feature_map`; a convolution or hidden layer that some classifiers put
-    between pooling and logits (MobileNet) belongs to the classifier and is removed, so that pixels, cells and pooled features
-    live in the same space.
+    `forward` is the network's own global pooling of `feature_map` (or its mean beside its maximum); a convolution or hidden
+    layer that some classifiers put between pooling and logits (MobileNet) belongs to the classifier and is removed, so that
+    pixels, cells and pooled features live in the same space.
 
     Args:
         config: Name, weights, channels, stochastic depth, stride.
@@ -35,7 +36,9 @@ class RadiographEncoder(nn.Module):
         super().__init__()
         self.channels: int = config.channels
         self.model: nn.Module = _network(config)
-        self.dimension: int = int(self.model.num_features)  # type: ignore[arg-type]
+        width = int(self.model.num_features)  # type: ignore[arg-type]
+        self.pooling = config.pooling
+        self.dimension: int = 2 * width if config.pooling == "mean-max" else width
         _drop_hidden_classifier(self.model)
         if config.weights not in ("none", "imagenet"):
             load_weights(self.model, Path(config.weights).expanduser())
@@ -43,18 +46,29 @@ class RadiographEncoder(nn.Module):
     def forward(self, images: Images) -> ImageFeatures:
         """Pooled features, `batch image_features`."""
         features = self._run(images)
+        if self.pooling == "mean-max":
+            cells = self._cells(features, images.shape[-2:])
+            return torch.cat([cells.mean(dim=(2, 3)), cells.amax(dim=(2, 3))], dim=1)
         if features.ndim == 3:
             pooled: Tensor = self.model.forward_head(features, pre_logits=True)  # type: ignore[operator]
             return pooled
         return self._norm(features.mean(dim=(2, 3), keepdim=True)).flatten(1)
 
     def feature_map(self, images: Images) -> FeatureMap:
-        """Last feature map, `batch image_features rows columns`; row 0 is at the top."""
-        features = self._run(images)
+        """Last feature map, `batch channels rows columns`; row 0 is at the top."""
+        return self._cells(self._run(images), images.shape[-2:])
+
+    def cell_features(self, images: Images) -> FeatureMap:
+        """What pooling would give for each cell of the feature map alone, `batch image_features rows columns`."""
+        grid = self.feature_map(images)
+        return torch.cat([grid, grid], dim=1) if self.pooling == "mean-max" else grid
+
+    def _cells(self, features: Tensor, size: torch.Size) -> FeatureMap:
+        """The grid of a network's output for images of some size, normalised as the network does behind its pooling."""
         if features.ndim == 4:
             return self._norm(features)
         tokens = features[:, int(self.model.num_prefix_tokens) :]  # type: ignore[arg-type]
-        rows, columns = self.model.patch_embed.dynamic_feat_size(images.shape[-2:])  # type: ignore[union-attr,operator]
+        rows, columns = self.model.patch_embed.dynamic_feat_size(size)  # type: ignore[union-attr,operator]
         return self.model.fc_norm(tokens).transpose(1, 2).unflatten(2, (rows, columns))  # type: ignore[no-any-return,operator]
 
     def _run(self, images: Images) -> Tensor:

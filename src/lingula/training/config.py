@@ -32,8 +32,9 @@ class DataConfig(Config):
     """Side of the square image that the encoder sees, pixels."""
     sections: tuple[str, ...] | None = None
     """Which sections of the report are used, in this order; all of them where nothing is given."""
-    text_view: Literal["report", "sentence", "mixed"] = "mixed"
-    """What a text is in training: the whole report, one sentence, or either with equal chance."""
+    text_view: Literal["report", "sentence", "mixed", "affirmed"] = "mixed"
+    """What a text is in training: the whole report, one sentence, either with equal chance, or what the report affirms,
+    without what it denies or calls normal."""
     pairing: Literal["all", "frontal", "one-per-epoch"] = "all"
     """Which images of a study meet its report: all, the frontal ones, or one drawn anew in every epoch."""
 

@@ -36,7 +36,8 @@ def find_text_encoder(config: PretrainConfig, store: Store, rows: RowNumbers) ->
     folder = small_model_folder(config, store, rows)
     if not folder.is_dir():
         texts = distinct_texts(store, rows, config.data.sections, "mixed")
-        pairs = report_pairs(_reports(store, rows, config.data.sections), config.runtime.seed)
+        affirmed = config.data.text_view == "affirmed"
+        pairs = report_pairs(_reports(store, rows, config.data.sections), config.runtime.seed, affirmed)
         encoder = train_language_model(texts, config.text_encoder.small, config.runtime.seed, pairs=pairs)
         if not os.access(store.path, os.W_OK):
             return encoder
@@ -55,7 +56,8 @@ def _reports(store: Store, rows: RowNumbers, sections: Sequence[str] | None) -> 
 def small_model_folder(config: PretrainConfig, store: Store, rows: RowNumbers) -> Path:
     """Return where the small model of these rows' texts and these settings is kept, trained or not."""
     texts = distinct_texts(store, rows, config.data.sections, "mixed")
-    key = sha256_of(config.text_encoder.small.model_dump_json(), str(config.runtime.seed), *texts)
+    affirmed = str(config.data.text_view == "affirmed")
+    key = sha256_of(config.text_encoder.small.model_dump_json(), str(config.runtime.seed), affirmed, *texts)
     return store.path / "language_models" / key[:16]
 
 

@@ -15,8 +15,8 @@ import torch
 from lingula.core.errors import UserError
 from lingula.core.files import atomic_folder, write_json
 from lingula.data.report_files import read_reports
-from lingula.data.text.views import text_views
 from lingula.data.store import Store
+from lingula.data.text.views import text_views
 from lingula.methods.language_model import train_language_model
 from lingula.models.text_config import LanguageModelConfig
 from lingula.training.environment import describe_environment

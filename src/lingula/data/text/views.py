@@ -1,4 +1,4 @@
-"""The views of a report that training sees: the whole, or one of its sentences."""
+"""The views of a report that training sees: the whole, one of its sentences, or what it affirms."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import Literal
 
 import numpy as np
 
+from lingula.data.text.affirmed import affirmed_text
 from lingula.data.text.normalise import normalise_text
 from lingula.data.text.sentences import split_sentences
 
-TextView = Literal["report", "sentence", "mixed"]
-"""The whole report, one of its sentences, or either with equal chance."""
+TextView = Literal["report", "sentence", "mixed", "affirmed"]
+"""The whole report, one of its sentences, either with equal chance, or the sentences that deny nothing."""
 
 
 def text_views(text: str, kind: TextView) -> list[str]:
@@ -18,13 +19,15 @@ def text_views(text: str, kind: TextView) -> list[str]:
 
     Args:
         text: The report.
-        kind: `report`, `sentence`, or `mixed` (the report first, then its sentences).
+        kind: `report`, `sentence`, `mixed` (the report first, then its sentences) or `affirmed`.
     """
     whole = normalise_text(text)
     if not whole:
         return []
-    parts = {"report": [whole], "sentence": split_sentences(text), "mixed": [whole, *split_sentences(text)]}[kind]
-    return list(dict.fromkeys(parts))
+    if kind in ("report", "affirmed"):
+        return [whole if kind == "report" else affirmed_text(text)]
+    sentences = split_sentences(text)
+    return list(dict.fromkeys(sentences if kind == "sentence" else [whole, *sentences]))
 
 
 def choose_view(text: str, kind: TextView, generator: np.random.Generator) -> str:
@@ -32,13 +35,15 @@ def choose_view(text: str, kind: TextView, generator: np.random.Generator) -> st
 
     Args:
         text: The report.
-        kind: `report` (no choice), `sentence` (uniform over the sentences) or `mixed` (half the time either).
+        kind: `report` and `affirmed` (no choice), `sentence` (uniform over the sentences) or `mixed` (half the time either).
         generator: Source of randomness, keyed by the caller to seed, epoch and sample.
 
     Raises:
         ValueError: The report is blank.
     """
-    if kind == "report" or (kind == "mixed" and generator.random() < 0.5):
+    if kind in ("report", "affirmed"):
+        views = text_views(text, kind)
+    elif kind == "mixed" and generator.random() < 0.5:
         views = text_views(text, "report")
     else:
         views = split_sentences(text)

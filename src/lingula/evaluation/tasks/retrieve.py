@@ -10,6 +10,7 @@ import pyarrow as pa
 from lingula.core.errors import UserError
 from lingula.core.types import RowNumbers
 from lingula.data.store import Store
+from lingula.data.text.views import text_views
 from lingula.evaluation.arrays import EncodedLatents, Similarity
 from lingula.evaluation.cohort import select_rows
 from lingula.evaluation.config import EvaluateConfig
@@ -58,7 +59,7 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
     if has_text and len(pairs) >= 2:
         texts = [store.text(int(row), config.sections or None) for row in pairs]
         distinct, group = group_texts(texts)
-        text_latents = encoder.encode_text(distinct)
+        text_latents = encoder.encode_text([text_views(text, config.text_view)[0] for text in distinct])
         latents = embedded.at(pairs).latents
         directions[TEXT_TO_IMAGE] = _cross(store, pairs, text_latents[group], latents, group, group, config)
         directions[IMAGE_TO_TEXT] = _cross(store, pairs, latents, text_latents, group, np.arange(len(distinct)), config)
@@ -78,6 +79,7 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
         "gallery": len(pairs),
         "gallery of images": len(images),
         "distinct reports only": config.distinct_reports,
+        "text": config.text_view,
         "k": list(config.k),
         "space": "latents" if has_text else "features",
     }

@@ -20,22 +20,47 @@ from lingula.evaluation.result import TaskResult, number
 from lingula.evaluation.scored import thresholds_of
 from lingula.evaluation.tasks.common import assemble, classification_result, gather_cohort
 
-Scoring: TypeAlias = Literal["difference", "positive"]
-SCORINGS: tuple[Scoring, ...] = ("difference", "positive")
+Scoring: TypeAlias = Literal["difference", "positive", "unmixed"]
+SCORINGS: tuple[Scoring, ...] = ("difference", "positive", "unmixed")
+RIDGE = 0.2
+"""Weight of the ridge in unmixing, relative to the mean squared length of the centred prompts."""
 
 
 def prompt_scores(
     latents: EncodedLatents, positive: FindingLatents, negative: FindingLatents, scoring: Scoring = "difference"
 ) -> ImageScores:
-    """Return cos(image, positive) − cos(image, negative), or cos(image, positive) alone; all latents are L2-normalised."""
-    result: ImageScores = latents @ (positive if scoring == "positive" else positive - negative).T
+    """Return how much of each finding an image shows.
+
+    `difference`: cos(image, positive) − cos(image, negative). `positive`: cos(image, positive). `unmixed`: the image as a sum of
+    findings, the ridge coefficients argmin_a ‖z − Σ_f a_f c_f‖² + λ‖a‖² over prompts centred on their mean: what prompts have
+    in common counts for none of them, and a finding does not score by what its words share with another's.
+
+    Args:
+        latents: `images latent`, L2-normalised.
+        positive: `findings latent`, L2-normalised.
+        negative: `findings latent`, L2-normalised.
+        scoring: See above; with one finding `unmixed` is `positive`.
+    """
+    directions = positive - negative if scoring == "difference" else positive
+    if scoring == "unmixed" and len(positive) > 1:
+        directions = unmixing(positive)
+    result: ImageScores = latents @ directions.T
     return result
+
+
+def unmixing(prompts: FindingLatents) -> FindingLatents:
+    """Return the directions whose products with a latent are its ridge coefficients over the centred prompts."""
+    centred = prompts - prompts.mean(axis=0)
+    gram = centred @ centred.T
+    ridge = RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
+    directions: FindingLatents = np.linalg.solve(gram + ridge, centred)
+    return directions
 
 
 def choose_scoring(
     latents: EncodedLatents, positive: FindingLatents, negative: FindingLatents, known: FindingMatrix
 ) -> tuple[Scoring, dict[str, float]]:
-    """Return the scoring with the better macro AUROC on validation rows (a tie: `difference`), and both numbers.
+    """Return the scoring with the best macro AUROC on validation rows (a tie: the first), and all numbers.
 
     Negations are what text encoders understand last: where they are mistaken for the finding, the difference cancels it.
 
@@ -49,8 +74,8 @@ def choose_scoring(
     for scoring in SCORINGS:
         scores = prompt_scores(latents, positive, negative, scoring)
         measured[scoring] = float(nanmean(np.array([auroc(scores[:, j], known[:, j]) for j in range(known.shape[1])]), 0))
-    better: Scoring = "positive" if measured["positive"] > measured["difference"] else "difference"
-    return better, measured
+    best = max(SCORINGS, key=lambda scoring: measured[scoring])
+    return best, measured
 
 
 def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
