@@ -55,7 +55,10 @@ class ShardPool:
             context = multiprocessing.get_context("spawn")
             start = (self._source, self._settings)
             self._pool = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_start_worker, initargs=start)
-        self._running[self._pool.submit(_write_in_worker, studies, folder, fingerprint)] = len(studies)
+        try:
+            self._running[self._pool.submit(_write_in_worker, studies, folder, fingerprint)] = len(studies)
+        except BrokenProcessPool:
+            raise _worker_died() from None
         while len(self._running) > 2 * self._workers:
             yield from self._wait()
 
@@ -75,11 +78,13 @@ class ShardPool:
             try:
                 future.result()
             except BrokenProcessPool:
-                remedy = (
-                    "Run it again with fewer workers (finished shards are kept); a script needs `if __name__ == '__main__':`."
-                )
-                raise UserError("a worker process died, perhaps for lack of memory", remedy) from None
+                raise _worker_died() from None
             yield count
+
+
+def _worker_died() -> UserError:
+    remedy = "Run it again with fewer workers (finished shards are kept); a script needs `if __name__ == '__main__':`."
+    return UserError("a worker process died, perhaps for lack of memory", remedy)
 
 
 _worker: dict[str, Any] = {}
