@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,8 @@ from lingula.data.readers import UnreadableImage
 
 gdcm.Trace.WarningOff()
 gdcm.Trace.ErrorOff()
+for _library in ("pydicom", "openjpeg"):  # what they would print of a damaged file is told by the reason, without its data
+    logging.getLogger(_library).addHandler(logging.NullHandler())
 
 DEFAULTS: dict[str, object] = {
     "PhotometricInterpretation": "MONOCHROME2",
@@ -34,6 +37,8 @@ DEFAULTS: dict[str, object] = {
 }
 """What a missing tag is taken to be. Bits Stored is Bits Allocated, High Bit one less; rescale is slope 1, intercept 0."""
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+KNOWN_KINDS = (*COLOURS, "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "YBR_PARTIAL_420")
+"""Photometric interpretations that a reason may name; any other text of the header stays out of it."""
 BORDER_SHARE = 0.02
 """Largest deviation from the corner's grey value, as a share of the range, within a border."""
 
@@ -123,7 +128,7 @@ def damage() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except UnreadableImage:
+    except (UnreadableImage, NameError):
         raise
     except Exception as error:
         raise UnreadableImage(_reason(error)) from error
@@ -187,6 +192,7 @@ def _check_values(dataset: FileDataset) -> None:
         raise UnreadableImage(f"high bit {high} with {stored} bits stored")
     grey = kind in ("MONOCHROME1", "MONOCHROME2") and dataset.SamplesPerPixel == 1
     if not grey and not (kind in COLOURS and dataset.SamplesPerPixel == 3):
+        kind = kind if kind in KNOWN_KINDS else "unknown photometric interpretation"
         raise UnreadableImage(f"{kind} with {dataset.SamplesPerPixel} samples per pixel is no radiograph")
 
 

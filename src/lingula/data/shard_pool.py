@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -87,6 +89,9 @@ def _worker_died() -> UserError:
     return UserError("a worker process died, perhaps for lack of memory", remedy)
 
 
+_PARENT_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
+
 _worker: dict[str, Any] = {}
 
 
@@ -94,6 +99,8 @@ def _start_worker(source: Source, settings: PrepareConfig) -> None:
     """Keep what every shard needs; leave interrupts to the parent, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _worker.update(source=source, settings=settings)
+    if sys.platform == "linux":  # the kernel is quicker than the thread: nothing is written once the parent's lock is free
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
