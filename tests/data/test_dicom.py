@@ -14,6 +14,7 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from lingula.data.coded_size import coded_size
 from lingula.data.dicom import border_of, defaults_used, read_header
+from lingula.data.expendable_decoder import decode_expendably
 from lingula.data.readers import UnreadableImage, read_radiograph
 
 REAL = Path(data_store.__file__).parent / "data"
@@ -237,6 +238,19 @@ def test_the_size_is_found_in_every_kind_of_codestream(name: str) -> None:
     assert coded_size(frame) == (dataset.Rows, dataset.Columns)
     assert coded_size(frame[:6]) is None
     assert coded_size(b"") is None
+
+
+def test_a_stream_that_aborts_gdcm_is_refused_and_the_next_file_is_read(tmp_path: Path) -> None:
+    crashing = bytearray(Path(str(get_testdata_file("SC_rgb_jpeg_dcmtk.dcm", download=False))).read_bytes())
+    del crashing[1959:1961]  # two bytes of its Huffman table
+    (tmp_path / "a.dcm").write_bytes(crashing)
+    whole = Path(str(get_testdata_file("MR_small_jpeg_ls_lossless.dcm", download=False)))
+    expected = read_radiograph(whole)
+    with pytest.raises(UnreadableImage, match="crashes or stalls the decoder"):
+        decode_expendably(tmp_path / "a.dcm")
+    np.testing.assert_array_equal(read_radiograph(whole), expected)
+    with pytest.raises(UnreadableImage):
+        read_radiograph(tmp_path / "a.dcm")
 
 
 def test_borders_are_found_from_the_outside_inwards() -> None:

@@ -28,7 +28,8 @@ REAL = (
     ),
     *("JPEGLSNearLossless_16", "SC_rgb_jpeg_gdcm", "SC_rgb_jpeg_dcmtk", "SC_rgb_small_odd", "JPEG2000", "693_J2KI"),
 )
-SECONDS_PER_FILE = 30
+SECONDS_PER_FILE = 10.0
+"""Of processor time."""
 MEMORY = 3 << 30
 """Bytes of address space that reading a small damaged file may take, libraries included."""
 
@@ -95,7 +96,7 @@ def read_mutated(seed: int, count: int, folder: Path) -> Counter[str]:
     file, outcomes = folder / f"current-{seed}", Counter[str]()
     for number in range(count):
         file.write_bytes(mutate(chance, valid[(seed + number) % len(valid)], chance.choice(valid)))
-        signal.alarm(SECONDS_PER_FILE)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS_PER_FILE)
         try:
             pixels = read_radiograph(file)
         except UnreadableImage as error:
@@ -105,6 +106,6 @@ def read_mutated(seed: int, count: int, folder: Path) -> Counter[str]:
             assert pixels.size, file
             assert pixels.dtype in (np.uint8, np.uint16), file
             outcomes["read"] += 1
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     file.unlink()
     return outcomes

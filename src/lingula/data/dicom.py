@@ -10,22 +10,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import gdcm
 import numpy as np
 import pydicom
 from pydicom.dataset import FileDataset
 from pydicom.encaps import generate_frames
 from pydicom.filereader import read_file_meta_info
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    JPEG2000,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    RLELossless,
+)
 
 from lingula.core.types import Pixels
 from lingula.data import readers
 from lingula.data.coded_size import coded_size
 from lingula.data.dicom_values import grey_values, has_voi_table, window_of
+from lingula.data.expendable_decoder import decode_expendably
 from lingula.data.readers import UnreadableImage
 
-gdcm.Trace.WarningOff()
-gdcm.Trace.ErrorOff()
 for _library in ("pydicom", "openjpeg"):  # what they would print of a damaged file is told by the reason, without its data
     logging.getLogger(_library).addHandler(logging.NullHandler())
 
@@ -36,6 +44,14 @@ DEFAULTS: dict[str, object] = {
     "BitsAllocated": 16,
 }
 """What a missing tag is taken to be. Bits Stored is Bits Allocated, High Bit one less; rescale is slope 1, intercept 0."""
+PLUGINS = {
+    JPEGBaseline8Bit: "pillow",
+    JPEGExtended12Bit: "pillow",
+    JPEG2000: "pylibjpeg",
+    JPEG2000Lossless: "pylibjpeg",
+    RLELossless: "pydicom",
+}
+"""What decodes in this process; everything else (lossless JPEG, JPEG-LS) goes to gdcm in a process of its own."""
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 KNOWN_KINDS = (*COLOURS, "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "YBR_PARTIAL_420")
 """Photometric interpretations that a reason may name; any other text of the header stays out of it."""
@@ -54,12 +70,26 @@ def read_dicom(path: Path) -> Pixels:
     with damage():
         dataset = read_header(path, with_pixels=True)
         _check(dataset)
-        stored = _decode(dataset)
+        syntax = dataset.file_meta.TransferSyntaxUID
+        in_house = not syntax.is_encapsulated or syntax in PLUGINS
+        stored = _decode(dataset, PLUGINS.get(syntax)) if in_house else decode_expendably(path)
         if stored.shape[:2] != (dataset.Rows, dataset.Columns):
             raise UnreadableImage(f"decoded to {stored.shape}, not to {dataset.Rows} x {dataset.Columns}")
         if dataset.SamplesPerPixel == 3:
             return _luminance(stored)
         return grey_values(_used_bits(stored, dataset), dataset)
+
+
+def decode_with_gdcm(path: Path) -> np.ndarray:
+    """Decode the one frame of a checked file with gdcm, which may end this process.
+
+    Raises:
+        UnreadableImage: The file is damaged.
+    """
+    with damage():
+        dataset = read_header(path, with_pixels=True)
+        _check(dataset)
+        return _decode(dataset, "gdcm")
 
 
 def read_header(path: Path, with_pixels: bool = False, tags: Sequence[str] | None = None) -> FileDataset:
@@ -196,8 +226,10 @@ def _check_values(dataset: FileDataset) -> None:
         raise UnreadableImage(f"{kind} with {dataset.SamplesPerPixel} samples per pixel is no radiograph")
 
 
-def _decode(dataset: FileDataset) -> np.ndarray:
+def _decode(dataset: FileDataset, plugin: str | None) -> np.ndarray:
     """Decode the one frame, in native byte order."""
+    if plugin:
+        dataset.pixel_array_options(decoding_plugin=plugin)
     try:
         values = dataset.pixel_array
     except (RuntimeError, NotImplementedError) as error:
