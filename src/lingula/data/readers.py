@@ -69,6 +69,7 @@ def read_radiograph(path: Path) -> Pixels:
         return read_dicom(path)
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # damaged EXIF data, of which only the orientation matters
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 if image.width * image.height > LARGEST_AREA:
