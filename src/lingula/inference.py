@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lingula.models.text_encoder import TextEncoder
 
 ImageInput: TypeAlias = str | Path | np.ndarray
-"""A radiograph: a path (PNG, JPEG), or its grey values `height width`, uint8 or uint16, bright is dense."""
+"""A radiograph: a path (PNG, JPEG, DICOM), or its grey values `height width`, uint8 or uint16, bright is dense."""
 
 COMPARISON = "comparison.json"
 """In a folder of compared runs: `{"runs": [name, ...], "default": name}`."""
@@ -188,7 +188,7 @@ def _pixels(image: ImageInput) -> Pixels:
     try:
         return read_radiograph(path)
     except UnreadableImage as error:
-        raise UserError(f"cannot read {path}: {error}", "Give a PNG or JPEG radiograph.") from None
+        raise UserError(f"cannot read {path}: {error}", "Give a PNG, JPEG or DICOM radiograph.") from None
 
 
 def _place(seen: Float[Tensor, "side side"], height: int, width: int) -> Float[Tensor, "height width"]:

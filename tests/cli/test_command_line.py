@@ -10,7 +10,7 @@ import pytest
 
 from lingula.cli import COMMANDS, main
 
-HEAVY = ["torch", "timm", "transformers", "sklearn", "matplotlib", "pyarrow", "scipy"]
+HEAVY = ["torch", "timm", "transformers", "sklearn", "matplotlib", "pyarrow", "scipy", "pydicom"]
 METHODS = ["clip", "m-flag", "supervised"]
 HELP = [*(name.split() for name in COMMANDS), *(["pretrain", method] for method in METHODS), []]
 
@@ -46,6 +46,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["pretrain", "clip", "--config", "nowhere.yaml"], "no such configuration file: nowhere.yaml"),
         (["pretrain", "clip", "--store", "nowhere", "--run", "r"], "nowhere"),
         (["data", "prepare", "csv", "--table", "nowhere.csv", "--store", "s"], "no such table: nowhere.csv"),
+        (["data", "prepare", "dicom", "--root", "nowhere", "--store", "s"], "no such folder of images: nowhere"),
         (["data", "describe", "nowhere"], "nowhere"),
         (["evaluate", "nowhere", "--store", "nowhere"], "nowhere"),
         (["predict", "nowhere", "image.png", "--prompt", "effusion"], "no such run: nowhere"),

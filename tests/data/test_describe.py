@@ -33,7 +33,7 @@ def test_tables_hold_the_right_numbers(twelve: Path, tmp_path: Path) -> None:
         "longer side, px: median 40 40 40 40",
         "Effusion 2 2 2 6 3 0 66.7%",
         "CC0 1.0 11",
-        "not a PNG or JPEG image 1 images/02.png",
+        "not a PNG, JPEG or DICOM image 1 images/02.png",
     ):
         assert expected in lines, expected
 

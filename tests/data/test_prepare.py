@@ -134,7 +134,7 @@ def test_bad_images_are_quarantined_and_the_rest_goes_on(twelve: Path, tmp_path:
     summary = prepare(CsvSource(twelve), tmp_path / "store", SMALL, workers=2)
     assert summary.quarantined == 3
     assert summary.counts["all"]["images"] == 9
-    assert summary.reasons == {"file is truncated": 1, "no such file": 1, "not a PNG or JPEG image": 1}
+    assert summary.reasons == {"file is truncated": 1, "no such file": 1, "not a PNG, JPEG or DICOM image": 1}
     store = Store.open(tmp_path / "store")
     assert len(store) == 9
     assert store.quarantine.column("path").to_pylist() == ["images/02.png", "images/05.png", "images/07.png"]

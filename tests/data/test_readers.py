@@ -91,8 +91,8 @@ def _jpeg() -> bytes:
     ("content", "reason"),
     [
         (b"", "file is empty"),
-        (b"Not found", "not a PNG or JPEG image"),
-        (b"GIF89a" + bytes(50), "not a PNG or JPEG image"),
+        (b"Not found", "not a PNG, JPEG or DICOM image"),
+        (b"GIF89a" + bytes(50), "not a PNG, JPEG or DICOM image"),
         (_png()[:-2000], "truncated"),
         (_jpeg()[:700], "truncated"),
         (_png()[:20], "."),

@@ -34,6 +34,7 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "demo": Command("demo", "Demo", "phantom patients -> CLIP and M-FLAG -> table and page, in about five minutes"),
     "data prepare csv": Command("data", "PrepareCsv", "make a store from your own table of images, text and labels"),
+    "data prepare dicom": Command("data", "PrepareDicom", "make a store from a folder of DICOM radiographs"),
     "data prepare phantom": Command("data", "PreparePhantom", "make a store of synthetic patients with exact ground truth"),
     "data describe": Command("data", "Describe", "count what is in a store"),
     "data label": Command("data", "Label", "read 14 findings out of a store's reports, by rules, into a table"),

@@ -13,6 +13,7 @@ import tyro
 from lingula.core.errors import UserError
 from lingula.data.prepare_config import PrepareConfig
 from lingula.data.sources.csv_config import CsvConfig
+from lingula.data.sources.dicom_config import DicomConfig
 
 if TYPE_CHECKING:
     from lingula.data.study import Source
@@ -35,7 +36,7 @@ class _Prepare:
 
     def source(self) -> Source:
         """The studies to prepare."""
-        raise UserError("no source", "Call lingula data prepare csv or phantom.")
+        raise UserError("no source", "Call lingula data prepare csv, dicom or phantom.")
 
     def run(self) -> None:
         """Prepare, and print what the store holds."""
@@ -68,6 +69,31 @@ class PrepareCsv(_Prepare):
         from lingula.data.sources.csv_table import CsvSource
 
         return CsvSource(self.table, self.root or self.table.parent, self.columns)
+
+
+@dataclass(kw_only=True)
+class PrepareDicom(_Prepare):
+    """Make a store from a folder of DICOM radiographs, with or without a table of reports and labels."""
+
+    root: Path
+    """Folder; every file below it is looked at."""
+    table: Path | None = None
+    """CSV file with a column SOPInstanceUID, StudyInstanceUID or AccessionNumber."""
+    files: Annotated[DicomConfig, tyro.conf.arg(name="")] = field(default_factory=DicomConfig)
+    """Which files are taken."""
+    columns: Annotated[CsvConfig, tyro.conf.arg(name="")] = field(default_factory=CsvConfig)
+    """Which column of the table is what."""
+
+    def source(self) -> Source:
+        """The folder's radiographs as studies."""
+        from lingula.data.sources.dicom_folder import DicomSource
+
+        source = DicomSource(self.root, self.table, self.files, self.columns)
+        if source.skipped:
+            print(f"{sum(source.skipped.values()):,} items of {self.root} are left out:")
+            for reason, count in source.skipped.items():
+                print(f"  {count:>6,}  {reason}")
+        return source
 
 
 @dataclass(kw_only=True)

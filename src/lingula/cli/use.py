@@ -18,7 +18,7 @@ class Predict:
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run folder."""
     image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
-    """Radiograph, PNG or JPEG."""
+    """Radiograph, PNG, JPEG or DICOM."""
     prompt: tuple[str, ...]
     """What to ask, e.g. --prompt "pleural effusion" "no pleural effusion"."""
     checkpoint: str = "best"

@@ -52,21 +52,50 @@ class Config(BaseModel):
         return text
 
 
+LARGEST_YAML = 100_000
+"""Values in a configuration file, every alias counted as often as it is used."""
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
     Raises:
-        UserError: The file is missing, not YAML, or not a mapping.
+        UserError: The file is missing, not YAML, not a mapping, or so large or nested, with its aliases written out, that it
+            is no configuration.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        _check_size(node, path)
+        values = loader.construct_document(node) if node else None
     except FileNotFoundError:
         raise UserError(f"no such configuration file: {path}", "Check the path given to --config.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror})", "Check the path given to --config.") from None
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply for a configuration", "Mend the file.") from None
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{path} is not valid YAML ({str(error).splitlines()[0]})", "Mend the file.") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} does not hold a mapping of keys to values", "See --print-config for the layout.")
     return values
+
+
+def _check_size(document: yaml.Node | None, path: Path) -> None:
+    """Refuse a document that would grow beyond `LARGEST_YAML` values, or without end, once its aliases are written out."""
+    sizes: dict[int, float] = {}
+
+    def size(node: yaml.Node | None) -> float:
+        if id(node) not in sizes:
+            sizes[id(node)] = float("inf")  # until it is known: an alias of a value inside itself has no end
+            parts = node.value if isinstance(node, yaml.CollectionNode) else []
+            flat = [each for part in parts for each in (part if isinstance(part, tuple) else (part,))]
+            sizes[id(node)] = 1 + sum(size(each) for each in flat)
+        return sizes[id(node)]
+
+    if size(document) > LARGEST_YAML:
+        problem = f"{path} holds more than {LARGEST_YAML:,} values once its aliases are written out"
+        raise UserError(problem, "Write the configuration without so many aliases.")
 
 
 def _explain(error: ValidationError, cls: type[BaseModel], where: str) -> UserError:
@@ -77,7 +106,12 @@ def _explain(error: ValidationError, cls: type[BaseModel], where: str) -> UserEr
     if first["type"] == "extra_forbidden":
         known = _fields_at(cls, names[:-1])
         return UserError(f"{where}: unknown key '{key}'", nearest(names[-1], known) or f"Known keys: {', '.join(known)}.")
-    return UserError(f"{where}: '{key}': {first['msg']} (got {first['input']!r})", "See --print-config for valid values.")
+    return UserError(f"{where}: '{key}': {first['msg']} (got {_short(first['input'])})", "See --print-config for valid values.")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def _fields_at(cls: type[BaseModel], path: list[str]) -> list[str]:

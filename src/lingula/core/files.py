@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -12,6 +13,27 @@ from pathlib import Path
 from typing import Any
 
 from lingula.core.errors import UserError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@contextmanager
+def explained_writing(folder: Path) -> Iterator[None]:
+    """Turn a full disk, or a place that must not be written, into a `UserError`.
+
+    Args:
+        folder: What is being written, for the error.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            remedy = "Free some space, then run the same command again: what is finished is kept."
+            raise UserError(f"no space left to write {folder} ({os.strerror(error.errno)})", remedy) from error
+        if error.errno in _FORBIDDEN:
+            raise UserError(f"cannot write {folder} ({os.strerror(error.errno)})", "Choose another folder.") from error
+        raise
 
 
 @contextmanager

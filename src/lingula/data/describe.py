@@ -24,6 +24,8 @@ def describe(store: Store) -> list[Table]:
     if store.findings:
         tables.append(_labels(store))
     tables.append(_licences(store))
+    if skipped := store.about["settings"]["source_settings"].get("skipped"):
+        tables.append(_skipped(skipped))
     if store.quarantine.num_rows:
         tables.append(_quarantine(store))
     return tables
@@ -143,6 +145,13 @@ def _licences(store: Store) -> Table:
     table = _table("Licences", "licence", ("images",))
     for licence, count in Counter(store.column("licence")).most_common():
         table.add_row(licence or store.about["licence"] or "not stated", f"{count:,}")
+    return table
+
+
+def _skipped(reasons: dict[str, int]) -> Table:
+    table = _table("Left out by the source, with the reason", "reason", ("items",))
+    for reason, count in reasons.items():
+        table.add_row(reason, f"{count:,}")
     return table
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from lingula.core.errors import UserError
-from lingula.core.files import read_json, write_json
+from lingula.core.files import explained_writing, read_json, write_json
+from lingula.core.lock import locked
 from lingula.core.progress import ProgressBar
 from lingula.data.prepare_config import PrepareConfig
 from lingula.data.shard_pool import ShardPool
 from lingula.data.shards import shard_fingerprint, shard_is_whole
 from lingula.data.splits import note_split, split_of
-from lingula.data.store_schema import PREPARE_FILE, SHARDS_FOLDER, STORE_FILE, STORE_VERSION, shard_name
+from lingula.data.store_place import claim, put_in_place
+from lingula.data.store_schema import SHARDS_FOLDER, STORE_FILE, shard_name
 from lingula.data.store_summary import summarise_store
 from lingula.data.study import Source, Split, Study
 
@@ -58,28 +59,31 @@ def prepare(
 ) -> PrepareSummary:
     """Make a store of a source, or finish one that was interrupted.
 
-    Finished shards are kept as they are. The result depends on source and settings only, not on the number of workers.
+    Finished shards are kept as they are, whatever ended the earlier call. The result depends on source and settings only,
+    not on the number of workers. One call at a time works on a store.
 
     Args:
         source: Studies and their images.
         store: Folder of the store.
         settings: Image size, shard size, split.
         workers: Processes that read images; 1 reads in this process.
-        overwrite: Replace a store that was made with other settings.
+        overwrite: Replace a store that was made with other settings; it stays until the new one is finished.
 
     Raises:
-        UserError: The source is empty or contradicts itself (a study twice, a patient in two splits), or the folder holds
-            something else or a store with other settings.
+        UserError: The source is empty or contradicts itself (a study twice, a patient in two splits), the folder holds
+            something else or a store with other settings, another call is at work on it, the disk is full, a worker died.
     """
     settings = settings or PrepareConfig()
     plan = _check(source)
     described = {"source": source.name, "source_settings": source.settings(), **settings.model_dump(mode="json")}
     described = json.loads(json.dumps(described))
-    _claim(store, described, overwrite)
     fingerprints: list[str] = []
-    written = _write_shards(source, plan, settings, described, store, workers, fingerprints)
-    if written or not (store / STORE_FILE).is_file():
-        write_json(store / STORE_FILE, summarise_store(source, described, store, len(fingerprints)))
+    with explained_writing(store), locked(store, "preparing"):
+        place = claim(store, described, overwrite)
+        written = _write_shards(source, plan, settings, described, place, workers, fingerprints)
+        if written or not (place / STORE_FILE).is_file():
+            write_json(place / STORE_FILE, summarise_store(source, described, place, len(fingerprints)))
+        put_in_place(place, store)
     about = read_json(store / STORE_FILE)
     return PrepareSummary(
         store=store,
@@ -105,35 +109,6 @@ def _check(source: Source) -> _Plan:
     if not plan.studies:
         raise UserError(f"source {source.name} holds no study", "Check the table or folder it is made from.")
     return plan
-
-
-def _claim(store: Path, described: dict[str, Any], overwrite: bool) -> None:
-    """Make sure that the folder is new or holds this very store, finished or not."""
-    if store.is_dir() and any(store.iterdir()):
-        if not (store / PREPARE_FILE).is_file():
-            raise UserError(f"{store} exists and is not a store", "Choose another folder.")
-        other = _differences(read_json(store / PREPARE_FILE), described)
-        if overwrite:
-            shutil.rmtree(store)
-        elif other:
-            raise UserError(
-                f"{store} was prepared differently ({other})", "Choose another folder, or replace it with --overwrite."
-            )
-    elif store.exists() and not store.is_dir():
-        raise UserError(f"{store} is a file", "Choose another folder.")
-    for leftover in (store / SHARDS_FOLDER).glob(".*.partial"):
-        shutil.rmtree(leftover)
-    if not (store / PREPARE_FILE).is_file():
-        write_json(store / PREPARE_FILE, {"version": STORE_VERSION, **described})
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """Name what differs between two sets of settings, empty where nothing does."""
-    if before.get("version") != STORE_VERSION:
-        return f"version {before.get('version')} instead of {STORE_VERSION}"
-    flat_before, flat_now = ({**d, **d.get("source_settings", {})} for d in (before, now))
-    keys = [key for key in flat_now if key != "source_settings" and flat_before.get(key) != flat_now[key]]
-    return ", ".join(f"{key}: {flat_before.get(key)!r} instead of {flat_now[key]!r}" for key in keys[:3])
 
 
 def _write_shards(

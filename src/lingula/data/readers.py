@@ -1,7 +1,10 @@
-"""Radiographs from PNG and JPEG files, grey and upright, and how they become square."""
+"""Radiographs from PNG, JPEG and DICOM files, grey and upright, and how they become square."""
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 import struct
 import warnings
 import zlib
@@ -28,6 +31,15 @@ _DECODER_ERRORS = (
     Image.DecompressionBombWarning,
 )
 
+_SYSTEM_REASONS = {
+    errno.ENOENT: "no such file",
+    errno.ENOTDIR: "no such file",
+    errno.EACCES: "no permission to read it",
+    errno.EPERM: "no permission to read it",
+    errno.ELOOP: "its symbolic links run in a circle",
+    errno.ENAMETOOLONG: "no such file",
+}
+
 
 class UnreadableImage(Exception):  # noqa: N818
     """An image file that cannot be read; the item is quarantined and preparation goes on.
@@ -42,16 +54,22 @@ class UnreadableImage(Exception):  # noqa: N818
 
 
 def read_radiograph(path: Path) -> Pixels:
-    """Read a PNG or JPEG file as grey values, `height width`, upright by its EXIF orientation.
+    """Read a PNG, JPEG or DICOM file, told apart by content, as grey values, `height width`, bright is dense.
 
     8-bit images (grey, palette, RGB, with or without alpha) give uint8, by luminance where they are coloured; alpha is dropped.
-    16-bit grey PNGs give uint16. Pillow reduces 16-bit colour PNGs to 8 bits.
+    16-bit grey PNGs give uint16. Pillow reduces 16-bit colour PNGs to 8 bits. EXIF orientation is applied. DICOM files give
+    uint8 up to 8 bits stored and uint16 above, through their modality and VOI LUTs (see `lingula.data.dicom`).
 
     Raises:
         UnreadableImage: The file is missing, empty, truncated, of another format, or too large to be a radiograph.
     """
+    if is_dicom(path):
+        from lingula.data.dicom import read_dicom  # pydicom is loaded only where there is DICOM to read
+
+        return read_dicom(path)
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # damaged EXIF data, of which only the orientation matters
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 if image.width * image.height > LARGEST_AREA:
@@ -60,6 +78,22 @@ def read_radiograph(path: Path) -> Pixels:
                 return _grey(ImageOps.exif_transpose(image))
     except _DECODER_ERRORS as error:
         raise UnreadableImage(_reason(path, error)) from error
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins like DICOM: `DICM` behind the preamble, or a tag of group 0008 without one.
+
+    Raises:
+        UnreadableImage: It is missing, no regular file (a folder, a pipe), or cannot be read.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UnreadableImage("is a folder" if path.is_dir() else "is no regular file")
+        with path.open("rb") as file:
+            head = file.read(132)
+    except OSError as error:
+        raise UnreadableImage(_reason(path, error)) from error
+    return head[128:] == b"DICM" or (head[:2] == b"\x08\0" and head[3:4] == b"\0")
 
 
 def read_mask(path: Path) -> RegionMask:
@@ -155,17 +189,15 @@ def _grey(image: Image.Image) -> Pixels:
 
 def _reason(path: Path, error: Exception) -> str:
     """Say in a few words why a file cannot be read."""
-    if not path.exists():
-        return "no such file"
-    if path.is_dir():
-        return "is a folder"
-    if isinstance(error, PermissionError):
-        return "no permission to read it"
+    if isinstance(error, OSError) and error.errno in _SYSTEM_REASONS:
+        return _SYSTEM_REASONS[error.errno]
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"read error: {os.strerror(error.errno)}"
     if path.stat().st_size == 0:
         return "file is empty"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return "too large for a radiograph"
     if isinstance(error, UnidentifiedImageError):
-        return "not a PNG or JPEG image"
+        return "not a PNG, JPEG or DICOM image"
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return "file is truncated" if "truncated" in reason.lower() else reason

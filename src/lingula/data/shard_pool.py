@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -55,7 +57,10 @@ class ShardPool:
             context = multiprocessing.get_context("spawn")
             start = (self._source, self._settings)
             self._pool = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_start_worker, initargs=start)
-        self._running[self._pool.submit(_write_in_worker, studies, folder, fingerprint)] = len(studies)
+        try:
+            self._running[self._pool.submit(_write_in_worker, studies, folder, fingerprint)] = len(studies)
+        except BrokenProcessPool:
+            raise _worker_died() from None
         while len(self._running) > 2 * self._workers:
             yield from self._wait()
 
@@ -75,12 +80,17 @@ class ShardPool:
             try:
                 future.result()
             except BrokenProcessPool:
-                remedy = (
-                    "Run it again with fewer workers (finished shards are kept); a script needs `if __name__ == '__main__':`."
-                )
-                raise UserError("a worker process died, perhaps for lack of memory", remedy) from None
+                raise _worker_died() from None
             yield count
 
+
+def _worker_died() -> UserError:
+    remedy = "Run it again with fewer workers (finished shards are kept); a script needs `if __name__ == '__main__':`."
+    return UserError("a worker process died, perhaps for lack of memory", remedy)
+
+
+_PARENT_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
 
 _worker: dict[str, Any] = {}
 
@@ -89,6 +99,8 @@ def _start_worker(source: Source, settings: PrepareConfig) -> None:
     """Keep what every shard needs; leave interrupts to the parent, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _worker.update(source=source, settings=settings)
+    if sys.platform == "linux":  # the kernel is quicker than the thread: nothing is written once the parent's lock is free
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

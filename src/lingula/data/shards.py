@@ -32,7 +32,10 @@ def shard_fingerprint(settings: Record, studies: Sequence[Study]) -> str:
 def shard_is_whole(folder: Path, fingerprint: str) -> bool:
     """Whether a finished shard of this fingerprint lies there."""
     file = folder / SHARD_FILE
-    return file.is_file() and read_json(file)["fingerprint"] == fingerprint
+    try:
+        return file.is_file() and bool(read_json(file)["fingerprint"] == fingerprint)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def write_shard(source: Source, studies: Sequence[Study], settings: PrepareConfig, folder: Path, fingerprint: str) -> None:
@@ -62,13 +65,29 @@ def write_shard(source: Source, studies: Sequence[Study], settings: PrepareConfi
             quarantine += [{"study_id": study.study_id, "path": path, "reason": reason} for path, reason in problems]
     dtype = np.uint8 if settings.bit_depth == 8 else np.uint16
     pixels = np.stack(squares) if squares else np.zeros((0, settings.size, settings.size), dtype=dtype)
+    about = {"fingerprint": fingerprint, "studies": len(studies), "images": len(records)}
+    try:
+        _commit(folder, pixels, records, quarantine, about)
+    except OSError:
+        if not shard_is_whole(folder, fingerprint):  # the worker of a killed process may have been a moment faster
+            raise
+
+
+def _commit(folder: Path, pixels: np.ndarray, records: list[Record], quarantine: list[Record], about: Record) -> None:
     with atomic_folder(folder) as temporary:
-        np.save(temporary / PIXELS_FILE, pixels)
+        _save(temporary / PIXELS_FILE, pixels)
         pq.write_table(pa.Table.from_pylist(records, schema=INDEX_SCHEMA), temporary / INDEX_FILE, compression="zstd")
         pq.write_table(pa.Table.from_pylist(quarantine, schema=QUARANTINE_SCHEMA), temporary / QUARANTINE_FILE)
         files = {name: sha256_of_file(temporary / name) for name in (PIXELS_FILE, INDEX_FILE, QUARANTINE_FILE)}
-        about = {"fingerprint": fingerprint, "studies": len(studies), "images": len(records), "files": files}
-        (temporary / SHARD_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps({**about, "files": files}, indent=2)
+        (temporary / SHARD_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def _save(path: Path, pixels: np.ndarray) -> None:
+    """Write the bytes that `np.save` writes; unlike it, a full disk keeps its error number."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(pixels))
+        file.write(np.ascontiguousarray(pixels).data)
 
 
 def _store_picture(

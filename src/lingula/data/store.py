@@ -18,6 +18,7 @@ from PIL import Image
 from lingula.core.errors import UserError, nearest
 from lingula.core.files import read_json, sha256_of
 from lingula.core.types import FindingMatrix, Pixels, RegionMask, RowNumbers
+from lingula.data.store_place import is_being_replaced
 from lingula.data.store_schema import (
     INDEX_FILE,
     PIXELS_FILE,
@@ -210,6 +211,9 @@ class Store:
 
 def _read_about(path: Path) -> dict[str, Any]:
     """Read a finished store's `store.json`."""
+    if not path.is_dir() and is_being_replaced(path):
+        remedy = "Run the same `lingula data prepare` again: it finishes that."
+        raise UserError(f"store {path} was being replaced when that was cut short", remedy)
     if not path.is_dir():
         raise UserError(f"no such store: {path}", "Make one with `lingula data prepare`.")
     file = path / STORE_FILE

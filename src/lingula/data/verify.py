@@ -13,6 +13,7 @@ import numpy as np
 from lingula.core.errors import UserError
 from lingula.core.files import read_json, sha256_of_file
 from lingula.core.progress import track
+from lingula.data.readers import fitted_shape
 from lingula.data.store import Store
 from lingula.data.store_schema import SHARD_FILE, SHARDS_FOLDER
 
@@ -31,7 +32,7 @@ class Problem:
 
 
 def verify(store: Store) -> list[Problem]:
-    """Recompute every hash of a store and look for patients, images and texts that are in two splits.
+    """Recompute every hash of a store and look for patients, images and texts that are in two splits, and for blank images.
 
     Exact duplicates only: images are compared by the hash of their stored pixels, texts letter by letter.
     """
@@ -41,6 +42,7 @@ def verify(store: Store) -> list[Problem]:
         problems += [Problem("error", message) for message in _shard_problems(store, shard)]
     if not problems:
         problems += [Problem("error", message) for message in _pixel_problems(store)]
+        problems += [Problem("warning", message) for message in _constant_images(store)]
     known = {shard["name"] for shard in shards}
     strangers = sorted(folder.name for folder in (store.path / SHARDS_FOLDER).iterdir() if folder.name not in known)
     problems += [Problem("warning", f"shard {name} does not belong to the store") for name in strangers]
@@ -76,6 +78,19 @@ def _pixel_problems(store: Store) -> list[str]:
         if found != expected:
             wrong.append(store.column("row_id")[row])
     return [f"{len(wrong)} images do not match their index (first: {wrong[0]})"] if wrong else []
+
+
+def _constant_images(store: Store) -> list[str]:
+    """Find images that show nothing: every stored pixel, padding apart, is the same."""
+    blank = []
+    content = zip(*(store.column(name) for name in ("height", "width", "path")), strict=True)
+    for row, (height, width, path) in enumerate(content):
+        rows, columns, _ = fitted_shape(height, width, store.size)
+        top, left = store.column("pad_top")[row], store.column("pad_left")[row]
+        seen = store.pixels(row)[top : top + rows, left : left + columns]
+        if seen.min() == seen.max():
+            blank.append(path)
+    return [f"{len(blank)} images are constant (first: {blank[0]})"] if blank else []
 
 
 def _split_problems(store: Store) -> list[Problem]:

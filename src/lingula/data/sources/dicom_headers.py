@@ -1,0 +1,130 @@
+"""What the header of a DICOM file says about its radiograph, as a row of text cells."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.uid import UID
+
+from lingula.data.dicom import DEFAULTS, damage, defaults_used, read_header
+from lingula.data.dicom_values import has_voi_table, window_of
+from lingula.data.readers import UnreadableImage, is_dicom
+from lingula.data.sources.dicom_config import DicomConfig
+from lingula.data.sources.tables import Row
+
+KEYS = ("SOPInstanceUID", "StudyInstanceUID", "AccessionNumber")
+TAGS = [
+    *KEYS,
+    *DEFAULTS,
+    *("SOPClassUID", "Modality", "PatientID", "PatientSex", "PatientAge", "ViewPosition", "ViewCodeSequence"),
+    *("BodyPartExamined", "Manufacturer", "PresentationIntentType", "BurnedInAnnotation", "BitsStored"),
+    *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
+]
+SOP_CLASS_MODALITY = {"Computed Radiography": "CR", "Digital X-Ray": "DX"}
+"""Modality by the beginning of the SOP class's name, where the tag is missing."""
+
+
+class NotTaken(Exception):  # noqa: N818
+    """A file that is no radiograph of the kind asked for.
+
+    Args:
+        reason: Why, in a few words.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+def files_below(root: Path, on_error: Callable[[OSError], None]) -> Iterator[str]:
+    """Yield the paths of all files below a folder, relative to it, in order; linked folders too, each real folder once.
+
+    Args:
+        root: The folder.
+        on_error: Called with the error of a folder that cannot be listed.
+    """
+    seen: set[tuple[int, int]] = set()
+    for folder, names, files in os.walk(root, followlinks=True, onerror=on_error):
+        about = os.stat(folder)
+        if (about.st_dev, about.st_ino) in seen:
+            names.clear()
+            continue
+        seen.add((about.st_dev, about.st_ino))
+        names.sort()
+        for name in sorted(files):
+            yield os.path.relpath(os.path.join(folder, name), root)
+
+
+def read_row(root: Path, name: str, config: DicomConfig) -> Row:
+    """Return the cells of one file; of a damaged one the path alone, so that reading it later says what is wrong.
+
+    Raises:
+        NotTaken: The file is no radiograph, or not one that the configuration asks for.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise NotTaken("file name is not UTF-8") from None
+    try:
+        if not is_dicom(root / name):
+            raise NotTaken("not a DICOM file")
+        header = read_header(root / name, tags=TAGS)
+        _check(header, config)
+        with damage():
+            return {"image": name, **_cells(header)}
+    except UnreadableImage:
+        return {"image": name}
+
+
+def _check(header: FileDataset, config: DicomConfig) -> None:
+    kind = UID(_text(header, "SOPClassUID") or str(header.file_meta.get("MediaStorageSOPClassUID", ""))).name
+    if kind and not kind[0].isdigit() and "Image Storage" not in kind:
+        raise NotTaken(f"no image: {kind}")
+    modality = _text(header, "Modality").upper() or next((m for n, m in SOP_CLASS_MODALITY.items() if kind.startswith(n)), "")
+    if modality not in config.modalities:
+        raise NotTaken(f"modality {modality[:16] or 'unknown'}")
+    if not config.raw_images and (_text(header, "PresentationIntentType") == "FOR PROCESSING" or "For Processing" in kind):
+        raise NotTaken("raw detector image (for processing)")
+    part = _text(header, "BodyPartExamined").upper()
+    if config.body_parts and part not in config.body_parts:
+        raise NotTaken(f"body part {part[:16] or 'unknown'}")
+
+
+def _cells(header: FileDataset) -> Row:
+    window = window_of(header)
+    shown = "VOI LUT" if has_voi_table(header) else " ".join(f"{part}" for part in window) if window else ""
+    return {
+        **{key: _text(header, key) for key in KEYS},
+        "patient_id": _text(header, "PatientID"),
+        "sex": _text(header, "PatientSex"),
+        "age": _text(header, "PatientAge"),
+        "view": _view(header),
+        "modality": _text(header, "Modality"),
+        "body_part": _text(header, "BodyPartExamined"),
+        "manufacturer": _text(header, "Manufacturer"),
+        "window": shown,
+        "burned_in_annotation": _text(header, "BurnedInAnnotation"),
+        "defaults": ", ".join(defaults_used(header)),
+    }
+
+
+def _view(header: FileDataset) -> str:
+    """Return View Position, or else what the view's code means (`postero-anterior`)."""
+    if position := _text(header, "ViewPosition"):
+        return position
+    codes = header.get("ViewCodeSequence")
+    meaning = _text(codes[0], "CodeMeaning").lower() if codes else ""
+    for word, view in {"postero-anterior": "PA", "antero-posterior": "AP", "lateral": "LATERAL"}.items():
+        if word in meaning:
+            return view
+    return meaning
+
+
+def _text(header: Dataset, tag: str) -> str:
+    """Return a tag as one line of valid text, empty where it is missing."""
+    with damage():
+        value = header.get(tag)
+    return " ".join(str("" if value is None else value).replace("\0", " ").encode(errors="replace").decode().split())
