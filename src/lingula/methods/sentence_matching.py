@@ -171,7 +171,7 @@ def train_matching(
         note: Told the loss of every step.
     """
     encoder.model.requires_grad_(True)
-    encoder.model.embeddings.requires_grad_(False)  # type: ignore[union-attr]
+    encoder.model.embeddings.requires_grad_(False)
     trained = [parameter for parameter in encoder.model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=config.sentence_learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: warm_up_and_decay(step, config.sentence_steps))

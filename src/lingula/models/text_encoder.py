@@ -124,7 +124,7 @@ class TextEncoder(nn.Module):
             hidden = output.hidden_states or (output.last_hidden_state,)
             if self.statistics is None:
                 pooled = self.pooling(hidden, tokens.mask)
-                return pooled if self.projection is None else self.projection(pooled)  # type: ignore[no-any-return]
+                return pooled if self.projection is None else self.projection(pooled)
             weights = self.statistics.token_weights[tokens.ids] * tokens.mask
             features: TextFeatures = self.statistics(self.pooling(hidden, weights))
             return features
