@@ -1,6 +1,6 @@
 """Tokens that go through a text encoder for real reports: padded to 512, to the longest of a random batch, and by length.
 
-    .venv/bin/python benchmarks/language/padding.py stores/reports
+.venv/bin/python benchmarks/language/padding.py stores/reports
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ def main(folder: Path) -> None:
     for name, padded in (
         (f"padded to {LONGEST}", LONGEST * len(lengths)),
         (f"random batches of {BATCH}", sum(max(part) * len(part) for part in parts)),
-        (f"by length, {BATCH_TOKENS} tokens a batch", sum(max(lengths[r] for r in rows) * len(rows) for rows in _batches(lengths))),
+        (
+            f"by length, {BATCH_TOKENS} tokens a batch",
+            sum(max(lengths[r] for r in rows) * len(rows) for rows in _batches(lengths)),
+        ),
     ):
         print(f"{name:<40} {padded:>10,} tokens, {padded / real:.2f} times the {real:,} real ones")
     print(f"longer than {LONGEST}: {sum(length > LONGEST for length in whole)} of {len(whole)} reports")
