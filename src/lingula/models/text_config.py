@@ -52,6 +52,11 @@ class SmallLanguageModelConfig(Config):
     standardisation_texts: int = Field(4096, ge=2)
     """Texts, at most, that mean and spread of the features are measured on."""
 
+    @property
+    def needs_pairs(self) -> bool:
+        """Whether any phase has the sentence-level objective."""
+        return self.word_steps > 0 or (self.layers > 0 and self.sentence_steps > 0)
+
 
 class LanguageModelConfig(SmallLanguageModelConfig):
     """The larger form, trained on real reports by `lingula pretrain language-model`."""

@@ -36,8 +36,9 @@ def find_text_encoder(config: PretrainConfig, store: Store, rows: RowNumbers) ->
     folder = small_model_folder(config, store, rows)
     if not folder.is_dir():
         texts = distinct_texts(store, rows, config.data.sections, "mixed")
-        pairs = report_pairs(_reports(store, rows, config.data.sections), config.runtime.seed)
-        encoder = train_language_model(texts, config.text_encoder.small, config.runtime.seed, pairs=pairs)
+        small, seed = config.text_encoder.small, config.runtime.seed
+        pairs = report_pairs(_reports(store, rows, config.data.sections), seed) if small.needs_pairs else []
+        encoder = train_language_model(texts, small, seed, pairs=pairs)
         if not os.access(store.path, os.W_OK):
             return encoder
         with atomic_folder(folder) as temporary:
