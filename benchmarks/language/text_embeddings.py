@@ -86,7 +86,7 @@ def word_llama() -> Embed:
 
 
 def random_bert(train: list[str]) -> Embed:
-    """Mean over the tokens of a BERT (2 layers, 128 features) with random weights and a trained vocabulary."""
+    """Mean over the tokens of a BERT (4 layers, 256 features) with random weights and a trained vocabulary."""
     import torch
     from transformers import BertConfig, BertModel
 
@@ -95,7 +95,7 @@ def random_bert(train: list[str]) -> Embed:
 
     tokeniser = train_tokeniser(train, LanguageModelConfig())
     torch.manual_seed(0)
-    sizes = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 512}
+    sizes = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024}
     return embedder(TextEncoder(BertModel(BertConfig(vocab_size=len(tokeniser), **sizes)), tokeniser, Pooling(max_tokens=256)))
 
 

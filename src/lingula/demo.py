@@ -31,7 +31,7 @@ SEEN = 64
 BUDGET: dict[str, Any] = {
     "image_encoder": {"name": "test_resnet", "pooling": "mean-max"},
     "data": {"image_size": SEEN, "text_view": "affirmed"},
-    "text_encoder": {"small": {"temperature": 0.2}},
+    "text_encoder": {"small": {"word_steps": 200, "temperature": 0.2}},
     "augment": {"rotation": 4.0},
     "optimisation": {"steps": 1500, "batch_size": 64, "learning_rate": 8e-3, "warmup": 0.15, "betas": (0.9, 0.95)},
     "runtime": {"log_every": 50, "validate_every": 750, "checkpoint_every": 10_000},

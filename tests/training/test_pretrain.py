@@ -54,7 +54,7 @@ def recipe_for(store: Path, method: str = "clip", **parts: dict[str, Any]) -> Pr
     values: dict[str, dict[str, Any]] = {
         "data": {"store": store, "image_size": 32},
         "image_encoder": {"name": "mobilenetv4_conv_small_050"},
-        "text_encoder": {"small": {"vocabulary": 80, "width": 16, "layers": 1, "steps": 3, "heads": 2}},
+        "text_encoder": {"small": {"vocabulary": 80, "width": 16, "layers": 1, "word_steps": 3, "steps": 3, "heads": 2}},
         "optimisation": {"steps": 4, "batch_size": 8},
         "runtime": {"log_every": 1, "validate_every": 2, "checkpoint_every": 2, "device": "cpu"},
     }

@@ -83,7 +83,7 @@ def _train_encoder(
         model = _small_bert(len(tokeniser), config)
     encoder = TextEncoder(model.bert, tokeniser, Pooling(layers=pooled_layers(config), max_tokens=config.max_tokens))
     ids = encoder.token_ids(texts)
-    matched = Pairs(pairs, encoder.token_ids, config.sentence_tokens) if pairs else None
+    matched = Pairs(pairs, encoder.token_ids, config.sentence_tokens) if pairs and config.needs_pairs else None
     words = semantic_embeddings(ids, len(tokeniser), config.width - _position_features(config), seed)
     weights = inverse_frequency(ids, len(tokeniser), len(SPECIAL))
     if config.word_steps and matched:

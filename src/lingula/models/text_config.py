@@ -23,7 +23,7 @@ class SmallLanguageModelConfig(Config):
     """Attention heads; the width must be an even multiple of them."""
     max_tokens: int = Field(256, ge=8)
     """Longest text; what is longer is cut."""
-    word_steps: int = Field(200, ge=0)
+    word_steps: int = Field(0, ge=0)
     """Steps of the sentence-level objective for word embeddings and token weights, before the transformer is trained."""
     word_learning_rate: float = Field(3e-3, gt=0)
     """Peak learning rate of these steps."""
@@ -51,6 +51,11 @@ class SmallLanguageModelConfig(Config):
     """Temperature of the sentence-level objective."""
     standardisation_texts: int = Field(4096, ge=2)
     """Texts, at most, that mean and spread of the features are measured on."""
+
+    @property
+    def needs_pairs(self) -> bool:
+        """Whether any phase has the sentence-level objective."""
+        return self.word_steps > 0 or (self.layers > 0 and self.sentence_steps > 0)
 
 
 class LanguageModelConfig(SmallLanguageModelConfig):

@@ -36,9 +36,10 @@ def find_text_encoder(config: PretrainConfig, store: Store, rows: RowNumbers) ->
     folder = small_model_folder(config, store, rows)
     if not folder.is_dir():
         texts = distinct_texts(store, rows, config.data.sections, "mixed")
-        affirmed = config.data.text_view == "affirmed"
-        pairs = report_pairs(_reports(store, rows, config.data.sections), config.runtime.seed, affirmed)
-        encoder = train_language_model(texts, config.text_encoder.small, config.runtime.seed, pairs=pairs)
+        small, seed, affirmed = config.text_encoder.small, config.runtime.seed, config.data.text_view == "affirmed"
+        reports = _reports(store, rows, config.data.sections)
+        pairs = report_pairs(reports, seed, affirmed) if small.needs_pairs else []
+        encoder = train_language_model(texts, small, seed, pairs=pairs)
         if not os.access(store.path, os.W_OK):
             return encoder
         with atomic_folder(folder) as temporary:
