@@ -64,6 +64,9 @@ class TinyMethod(Method):
         assert batch.images is not None
         return Embeddings(self.tower(batch.images), batch.text_features)
 
+    def towers(self) -> list[nn.Module]:
+        return [self.tower]
+
     def losses(self, embeddings: Embeddings, batch: Batch) -> Losses:
         self.calls += 1
         image = functional.normalize(self.image_head(embeddings.image))

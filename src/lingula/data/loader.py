@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import signal
 import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lingula.core.batch import Batch, Tokens
 from lingula.core.distributed import World
+from lingula.core.errors import UserError
 from lingula.core.randomness import random_generator, random_key
 from lingula.core.types import RowNumbers, TextFeatures
 from lingula.data.augment import ImageTransform
@@ -129,12 +131,16 @@ class TrainingLoader:
         self.build, self.order, self.world, self.workers, self.pin = build, order, world or World(), workers, pin
 
     def batch(self, step: int) -> StepBatch:
-        """Load one step's batch now."""
+        """Load one step's batch now.
+
+        Process r of R takes rows r, r + R, ... of it: parts of all processes' shares together are then the parts that one
+        process with R times the micro-batch would cut.
+        """
         rows, epoch = self.order.rows(step), self.order.epoch(step)
-        share = len(rows) // self.world.size
-        own = rows[self.world.rank * share : (self.world.rank + 1) * share]
+        shares = [rows[rank :: self.world.size] for rank in range(self.world.size)]
         study_ids = self.build.store.column("study_id")
-        return StepBatch(step, epoch, self.build(own, epoch), [study_ids[row] for row in rows])
+        batch = self.build(shares[self.world.rank], epoch)
+        return StepBatch(step, epoch, batch, [study_ids[row] for share in shares for row in share])
 
     def batches(self, first_step: int, last_step: int) -> Generator[StepBatch, None, None]:
         """Yield the batches of the steps from `first_step` up to, not including, `last_step`."""
@@ -142,7 +148,24 @@ class TrainingLoader:
         if self.workers == 0:
             yield from _in_background(lambda step: self._pinned(self.batch(step)), steps)
         else:
-            yield from DataLoader(_Steps(self), batch_size=None, sampler=steps, num_workers=self.workers, pin_memory=self.pin)
+            yield from self._from_workers(steps)
+
+    def _from_workers(self, steps: range) -> Generator[StepBatch, None, None]:
+        loader = DataLoader(
+            _Steps(self),
+            batch_size=None,
+            sampler=steps,
+            num_workers=self.workers,
+            pin_memory=self.pin,
+            worker_init_fn=_leave_signals_to_the_training,
+        )
+        try:
+            yield from loader
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            problem = f"a process that loads images died ({str(error).splitlines()[0]})"
+            raise UserError(problem, "Go on with --resume, perhaps with fewer --runtime.workers (memory).") from error
 
     def _pinned(self, item: StepBatch) -> StepBatch:
         return item.pin_memory() if self.pin else item
@@ -154,6 +177,12 @@ class _Steps(Dataset[StepBatch]):
 
     def __getitem__(self, step: int) -> StepBatch:
         return self._loader.batch(step)
+
+
+def _leave_signals_to_the_training(worker: int) -> None:
+    """Ctrl-C and SLURM reach every process of a job; the training decides when its loaders end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _in_background(load: Callable[[int], StepBatch], steps: range) -> Generator[StepBatch, None, None]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 from lingula.core.batch import Batch
 from lingula.core.types import FeatureMap, ImageFeatures, Images, Latents, TextFeatures
 from lingula.methods.base import Embeddings, Method
@@ -43,6 +45,10 @@ class TwoTowers(Method):
         if batch.images is None:
             raise ValueError("the batch has no images")
         return Embeddings(self.image_encoder(batch.images), self._encode_texts(batch))
+
+    def towers(self) -> list[nn.Module]:
+        """The image encoder, and the text encoder where it is trained."""
+        return [self.image_encoder] if self.text_encoder is None else [self.image_encoder, self.text_encoder]
 
     def _encode_texts(self, batch: Batch) -> TextFeatures:
         if self.text_encoder is None:
