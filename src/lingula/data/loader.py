@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Generator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -148,27 +152,33 @@ class TrainingLoader:
         if self.workers == 0:
             yield from _in_background(lambda step: self._pinned(self.batch(step)), steps)
         else:
-            yield from self._from_workers(steps)
-
-    def _from_workers(self, steps: range) -> Generator[StepBatch, None, None]:
-        loader = DataLoader(
-            _Steps(self),
-            batch_size=None,
-            sampler=steps,
-            num_workers=self.workers,
-            pin_memory=self.pin,
-            worker_init_fn=_leave_signals_to_the_training,
-        )
-        try:
-            yield from loader
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            problem = f"a process that loads images died ({str(error).splitlines()[0]})"
-            raise UserError(problem, "Go on with --resume, perhaps with fewer --runtime.workers (memory).") from error
+            yield from DataLoader(
+                _Steps(self),
+                batch_size=None,
+                sampler=steps,
+                num_workers=self.workers,
+                pin_memory=self.pin,
+                worker_init_fn=partial(_start_worker, os.getpid()),
+            )
 
     def _pinned(self, item: StepBatch) -> StepBatch:
         return item.pin_memory() if self.pin else item
+
+
+@contextmanager
+def dead_workers_explained() -> Iterator[None]:
+    """Turn torch's error about a loading process that died, which it raises wherever the training is, into one to mend.
+
+    Raises:
+        UserError: A process that loads images was killed, perhaps for want of memory.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        problem = f"a process that loads images died ({str(error).splitlines()[0]})"
+        raise UserError(problem, "Go on with --resume, perhaps with fewer --runtime.workers (memory).") from error
 
 
 class _Steps(Dataset[StepBatch]):
@@ -179,10 +189,20 @@ class _Steps(Dataset[StepBatch]):
         return self._loader.batch(step)
 
 
-def _leave_signals_to_the_training(worker: int) -> None:
-    """Ctrl-C and SLURM reach every process of a job; the training decides when its loaders end."""
+def _start_worker(parent: int, number: int) -> None:
+    """Leave signals to the training, which Ctrl-C and SLURM reach too, and end with it even when it is killed.
+
+    torch watches the parent as well, but for ever where the parent was killed while this process was starting.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), name="watch", daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _in_background(load: Callable[[int], StepBatch], steps: range) -> Generator[StepBatch, None, None]:

@@ -21,7 +21,7 @@ from lingula.core.distributed import World, anyone
 from lingula.core.errors import UserError
 from lingula.core.progress import ProgressBar
 from lingula.core.randomness import random_key
-from lingula.data.loader import StepBatch, TrainingLoader
+from lingula.data.loader import StepBatch, TrainingLoader, dead_workers_explained
 from lingula.methods.base import Losses, Method
 from lingula.training.config import OptimisationConfig, RuntimeConfig
 from lingula.training.finite import MOST_SKIPPED, Scaler, check_finite, not_finite
@@ -102,6 +102,7 @@ class Trainer:
         self._save()
         window = _Window()
         with (
+            dead_workers_explained(),
             StopRequest() as stop,
             closing(self.loader.batches(self.done, self.steps)) as batches,
             Logbook(self.run_folder, self.done, hidden=not self.world.is_main) as log,
