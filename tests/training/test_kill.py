@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import select
 import signal
 import time
 from collections.abc import Callable
@@ -102,8 +103,14 @@ def test_killed_in_the_middle_of_a_step(
     assert_same(go_on(make, make_method, tmp_path / "run"), straight)
 
 
-def test_loaders_end_with_a_training_that_is_killed(make: Callable[..., Trainer], tmp_path: Path) -> None:
-    """Even one that was just starting; an orphan would keep a pipe or a cluster job open for ever."""
+def test_loaders_end_with_a_training_that_is_killed(
+    make: Callable[..., Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An orphan would keep a pipe or a cluster job open for ever.
+
+    torch's own watch is blind where the training is killed while the loader starts; here it is blind always.
+    """
+    monkeypatch.setattr("torch.utils.data._utils.worker.ManagerWatchdog.is_alive", lambda self: True)
     trainer = make(tmp_path / "run")
     reader, writer = os.pipe()
 
@@ -115,10 +122,9 @@ def test_loaders_end_with_a_training_that_is_killed(make: Callable[..., Trainer]
     process = FORK.Process(target=work)
     process.start()
     os.close(writer)
-    began = time.monotonic()
-    with os.fdopen(reader, "rb") as pipe:
-        assert pipe.read() == b"", "the pipe ends when the last process that has inherited it is gone"
-    assert time.monotonic() - began < 4.5, "torch alone looks every five seconds"
+    ended, _, _ = select.select([reader], [], [], 30)
+    os.close(reader)
+    assert ended, "the pipe ends when the last process that has inherited it is gone"
 
 
 @pytest.mark.parametrize("moment", ["weights", "state", "best"])
