@@ -31,7 +31,7 @@ check: setup ## format, lint, types, import directions
 	$(RUN)/lint-imports
 
 soak: setup ## the long tests
-	$(RUN)/pytest -q -m soak --timeout 5400
+	OMP_NUM_THREADS=1 $(RUN)/pytest -q -m soak --timeout 5400
 
 mutants: setup ## seed faults into a copy of the source, one by one: the tests must see each (table on standard output)
 	$(RUN)/python tests/mutants/run.py

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lingula.core.batch import Batch, Tokens
-from lingula.core.distributed import World, process_group, world_from_environment
+from lingula.core.distributed import World, process_group, wait_for_all, world_from_environment
+from lingula.data.augment import ImageTransform
+from lingula.data.augment_config import AugmentConfig
+from lingula.data.loader import BatchBuilder, TextPlan, TrainingLoader
+from lingula.data.samples import BatchOrder
 from lingula.methods.base import Method
 from lingula.methods.clip_config import ClipConfig
 from lingula.methods.m_flag_config import MFlagConfig
@@ -22,10 +28,14 @@ from lingula.models.batch_norm import GlobalBatchNorm
 from lingula.models.encoder_config import ImageEncoderConfig
 from lingula.models.text_encoder import TextEncoder
 from lingula.models.text_pooling import Pooling
-from lingula.training.config import OptimisationConfig
+from lingula.training.config import OptimisationConfig, RuntimeConfig
+from lingula.training.loop import Trainer, Validation
 from lingula.training.optimisation import build_optimiser
 from lingula.training.parallel import Spread, clip_gradients, load_optimiser_state, optimiser_state
 
+SPECIFICATION = importlib.util.spec_from_file_location("tiny", Path(__file__).with_name("conftest.py"))
+tiny: Any = importlib.util.module_from_spec(SPECIFICATION)
+SPECIFICATION.loader.exec_module(tiny)
 SIZE, TEXT_FEATURES, FINDINGS = 12, 10, 3
 CPU = torch.device("cpu")
 METHODS: dict[str, Any] = {
@@ -146,11 +156,49 @@ def everything(world: World) -> dict[str, dict[str, Tensor]]:
     return found
 
 
+def trained(world: World, run: Path, parallel: Any) -> dict[str, Any]:
+    """Train six steps with validation and checkpoints, then once more from step 2; return weights and studies per step."""
+    seen: list[list[str]] = []
+
+    def make(seed: int) -> Trainer:
+        torch.manual_seed(seed)
+        store: Any = tiny.FakeStore(40)
+        transform = ImageTransform(AugmentConfig(), tiny.SIDE)
+        build = BatchBuilder(store, transform, seed=3, text=TextPlan("mixed", lookup=tiny.features_of))
+        loader = TrainingLoader(build, BatchOrder(np.arange(40), 8, seed=3), world)
+        whole = TrainingLoader(build, BatchOrder(np.arange(40), 8, seed=3))
+        optimisation = OptimisationConfig(batch_size=8, learning_rate=1e-2, warmup=0, micro_batch_size=2)
+        every = {"log_every": 2, "validate_every": 2, "checkpoint_every": 2, "keep": 5}
+        runtime = RuntimeConfig(precision="fp32", parallel=parallel, **every)
+        validation = Validation(batches=[lambda: whole.batch(30).batch])
+        trainer = Trainer(tiny.TinyMethod(), loader, 6, optimisation, runtime, run, CPU, world, validation)
+        trainer.method.tower[3].p = 0.0
+        step = trainer._step
+        trainer._step = lambda item: seen.append(item.batch.study_ids) or step(item)
+        return trainer
+
+    run.mkdir(exist_ok=True)
+    straight = make(0)
+    straight.run()
+    wait_for_all()
+    resumed = make(1)
+    resumed.restore(2)
+    resumed.run()
+    return {
+        "straight": straight.spread.weights(),
+        "resumed": resumed.spread.weights(),
+        "best": (straight.best, resumed.best),
+        "studies": seen,
+    }
+
+
 def main(folder: Path) -> None:
     """Write `rank-R.pt`."""
     world = world_from_environment()
     with process_group(world, CPU):
-        torch.save(everything(world), folder / f"rank-{world.rank}.pt")
+        found: dict[str, Any] = everything(world)
+        found |= {parallel: trained(world, folder / parallel, parallel) for parallel in ("ddp", "fsdp")}
+        torch.save(found, folder / f"rank-{world.rank}.pt")
 
 
 if __name__ == "__main__":

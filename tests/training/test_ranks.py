@@ -37,6 +37,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     processes = [start(folder, rank, port) for rank in (0, 1)]
     alone = script.everything(World())
     assert [process.wait(timeout=240) for process in processes] == [0, 0]
+    (folder / "alone").mkdir()
+    alone |= {"ddp": script.trained(World(), folder / "alone", "ddp")}
     return [alone, *(torch.load(folder / f"rank-{rank}.pt") for rank in (0, 1))]
 
 
@@ -71,3 +73,22 @@ def test_batch_norm_of_uneven_shares_is_that_of_the_whole(results: Results, kind
             torch.testing.assert_close(first[name], second[name], rtol=0, atol=0)
             together = first[name]
         torch.testing.assert_close(together, one[name], rtol=0, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_train_save_and_go_on_exactly(results: Results, parallel: str) -> None:
+    """Six steps; and from the checkpoint of step 2 with other initial weights: equal bit for bit, and nearly to one process."""
+    for found in (results[1][parallel], results[2][parallel]):
+        for name, expected in found["straight"].items():
+            assert torch.equal(found["resumed"][name], expected), name
+            torch.testing.assert_close(expected, results[0]["ddp"]["straight"][name], rtol=1e-3, atol=1e-4)
+    assert results[1][parallel]["best"][0] == results[1][parallel]["best"][1] is not None
+
+
+def test_no_process_trains_on_the_data_of_another(results: Results) -> None:
+    first, second = (results[rank]["ddp"]["studies"][:6] for rank in (1, 2))
+    whole = results[0]["ddp"]["studies"][:6]
+    assert [len(step) for step in first] == [len(step) for step in second] == [4] * 6
+    for one, two, both in zip(first, second, whole, strict=True):
+        assert not set(one) & set(two)
+        assert set(one) | set(two) == set(both)
