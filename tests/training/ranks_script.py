@@ -167,7 +167,7 @@ def trained(world: World, run: Path, parallel: Any) -> dict[str, Any]:
         build = BatchBuilder(store, transform, seed=3, text=TextPlan("mixed", lookup=tiny.features_of))
         loader = TrainingLoader(build, BatchOrder(np.arange(40), 8, seed=3), world)
         whole = TrainingLoader(build, BatchOrder(np.arange(40), 8, seed=3))
-        optimisation = OptimisationConfig(batch_size=8, learning_rate=1e-2, warmup=0, micro_batch_size=2)
+        optimisation = OptimisationConfig(batch_size=8, learning_rate=1e-2, warmup=0, micro_batch_size=4 // world.size)
         every = {"log_every": 2, "validate_every": 2, "checkpoint_every": 2, "keep": 5}
         runtime = RuntimeConfig(precision="fp32", parallel=parallel, **every)
         validation = Validation(batches=[lambda: whole.batch(30).batch])
