@@ -6,7 +6,7 @@ RUN := .venv/bin
 # A variable of an active environment must not lead uv or Python elsewhere.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME CONDA_PREFIX
 
-.PHONY: help setup demo test check soak bench format clean
+.PHONY: help setup demo test check soak mutants bench format clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,7 +31,10 @@ check: setup ## format, lint, types, import directions
 	$(RUN)/lint-imports
 
 soak: setup ## the long tests
-	$(RUN)/pytest -q -m soak --timeout 5400
+	OMP_NUM_THREADS=1 $(RUN)/pytest -q -m soak --timeout 5400
+
+mutants: setup ## seed faults into a copy of the source, one by one: the tests must see each (table on standard output)
+	$(RUN)/python tests/mutants/run.py
 
 bench: setup ## speed of the parts, each as a ratio within one run
 	for script in benchmarks/*.py; do $(RUN)/python $$script || exit 1; done

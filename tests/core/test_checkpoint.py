@@ -23,7 +23,7 @@ def test_weights_come_back_with_metadata(tmp_path: Path, module: nn.Module) -> N
     other = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
     load_weights(tmp_path / "w.safetensors", other)
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in module.state_dict().items())
-    assert read_metadata(tmp_path / "w.safetensors") == {"step": 5, "name": "ä"}
+    assert read_metadata(tmp_path / "w.safetensors") == {"version": 1, "step": 5, "name": "ä"}
 
 
 def test_equal_weights_give_equal_bytes(tmp_path: Path, module: nn.Module) -> None:
@@ -106,7 +106,7 @@ def test_checkpoints_keep_initial_best_and_latest(tmp_path: Path) -> None:
     assert checkpoints.find("best").name == "step-000010"
     assert checkpoints.find("last").name == "step-000040"
     assert checkpoints.find("initial").name == "step-000000"
-    assert checkpoints.summary(30) == {"step": 30, "seed": 1}
+    assert checkpoints.summary(30) == {"version": 1, "step": 30, "seed": 1}
     state = checkpoints.load_state(30, torch.device("cpu"))
     assert torch.equal(state["optimiser"]["m"], torch.ones(2))
     with pytest.raises(UserError, match="unknown checkpoint"):
@@ -128,5 +128,5 @@ def test_training_state_that_holds_code_is_refused(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     save(checkpoints, 3)
     torch.save({"path": Path("x")}, tmp_path / "step-000003" / "training_state.pt")
-    with pytest.raises(pickle.UnpicklingError, match="weights_only"):
+    with pytest.raises(UserError, match="more than tensors"):
         checkpoints.load_state(3, torch.device("cpu"))

@@ -69,13 +69,35 @@ def test_any_step_can_be_the_first_and_workers_change_nothing(workers: int) -> N
 
 
 def test_processes_share_the_batch_of_one() -> None:
+    """Every rank says the same order of all studies, that of gathered embeddings; together they have each sample once."""
     whole = make().batch(4)
     parts = [make(world=World(rank, 4)).batch(4) for rank in range(4)]
-    assert all(part.study_ids == whole.study_ids == whole.batch.study_ids for part in parts)
-    assert [study for part in parts for study in part.batch.study_ids] == whole.study_ids
+    gathered = [study for part in parts for study in part.batch.study_ids]
+    assert all(part.study_ids == gathered for part in parts)
+    assert whole.study_ids == whole.batch.study_ids
+    assert len(set(gathered)) == len(gathered) == len(whole.study_ids)
+    place = [gathered.index(study) for study in whole.study_ids]
     for name in ("images", "text_features", "groups"):
         joined = torch.cat([getattr(part.batch, name) for part in parts])
-        assert torch.equal(joined, getattr(whole.batch, name))
+        assert torch.equal(joined[place], getattr(whole.batch, name))
+
+
+def test_equal_parts_of_all_processes_are_a_part_of_one() -> None:
+    """Batch norms over processes and micro-batches see what those of one process with the larger micro-batch see."""
+    whole = make().batch(4).batch
+    shares = [make(world=World(rank, 2)).batch(4).batch for rank in range(2)]
+    for start in range(0, len(shares[0]), 2):
+        together = {study for share in shares for study in share[start : start + 2].study_ids}
+        assert together == set(whole[2 * start : 2 * start + 4].study_ids)
+
+
+def test_no_study_is_trained_on_twice_in_an_epoch_nor_by_two_processes() -> None:
+    """30 samples, 8 per step, 4 processes: the rest of an epoch, too small for a batch, is left out."""
+    loaders = [make(world=World(rank, 4)) for rank in range(4)]
+    for epoch in range(3):
+        steps = range(3 * epoch, 3 * epoch + 3)
+        seen = [study for step in steps for loader in loaders for study in loader.batch(step).batch.study_ids]
+        assert len(seen) == len(set(seen)) == 24
 
 
 def test_texts_are_views_drawn_anew_in_every_epoch() -> None:

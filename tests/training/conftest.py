@@ -18,6 +18,8 @@ from lingula.data.augment_config import AugmentConfig
 from lingula.data.loader import BatchBuilder, TextPlan, TrainingLoader
 from lingula.data.samples import BatchOrder
 from lingula.methods.base import Embeddings, Losses, Method
+from lingula.training.config import OptimisationConfig, RuntimeConfig
+from lingula.training.loop import Trainer
 
 SIDE = 16
 
@@ -64,6 +66,9 @@ class TinyMethod(Method):
         assert batch.images is not None
         return Embeddings(self.tower(batch.images), batch.text_features)
 
+    def towers(self) -> list[nn.Module]:
+        return [self.tower]
+
     def losses(self, embeddings: Embeddings, batch: Batch) -> Losses:
         self.calls += 1
         image = functional.normalize(self.image_head(embeddings.image))
@@ -102,6 +107,21 @@ def make_loader() -> Callable[..., TrainingLoader]:
         transform = ImageTransform(AugmentConfig(erasing=0.5), SIDE)
         build = BatchBuilder(store, transform, seed=3, text=TextPlan("mixed", lookup=features_of))
         return TrainingLoader(build, BatchOrder(np.arange(studies), batch_size, seed=3), workers=workers)
+
+    return make
+
+
+@pytest.fixture
+def make_trainer(make_method: Callable[..., Any], make_loader: Callable[..., Any]) -> Callable[..., Trainer]:
+    """Make a trainer of the tiny method; `optimisation` and `runtime` are changes of the settings below."""
+
+    def make(folder: Path, steps: int = 12, workers: int = 0, **options: Any) -> Trainer:
+        optimisation = {"learning_rate": 1e-2, "warmup": 2, "batch_size": 8} | options.pop("optimisation", {})
+        runtime = {"seed": 3, "log_every": 2, "validate_every": 4, "checkpoint_every": 6} | options.pop("runtime", {})
+        method, loader = options.pop("method", None) or make_method(), options.pop("loader", None) or make_loader(workers)
+        folder.mkdir(exist_ok=True)
+        configs = OptimisationConfig.model_validate(optimisation), RuntimeConfig.model_validate(runtime)
+        return Trainer(method, loader, steps, *configs, folder, torch.device("cpu"), **options)
 
     return make
 

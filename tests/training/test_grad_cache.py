@@ -26,6 +26,9 @@ class Towers(Method):
         assert batch.text_features is not None
         return Embeddings(self.image(batch.images), self.text(batch.text_features))
 
+    def towers(self) -> list[nn.Module]:
+        return [self.image, self.text]
+
     def losses(self, embeddings: Embeddings, batch: Batch) -> Losses:
         image, text = self.head(embeddings.image), self.head(embeddings.text)
         return Losses({"all": (image @ text.T).logsumexp(1).mean() + (image.T @ image).square().mean()})

@@ -11,23 +11,8 @@ import torch
 
 from lingula.core.errors import UserError
 from lingula.core.files import sha256_of_file
-from lingula.training.config import OptimisationConfig, RuntimeConfig
 from lingula.training.logbook import read_metrics
 from lingula.training.loop import Trainer, Validation
-
-OPTIMISATION = OptimisationConfig(learning_rate=1e-2, warmup=2, batch_size=8)
-RUNTIME = RuntimeConfig(seed=3, precision="bf16", log_every=2, validate_every=4, checkpoint_every=6, keep=2)
-
-
-@pytest.fixture
-def make_trainer(make_method: Callable[..., Any], make_loader: Callable[..., Any]) -> Callable[..., Trainer]:
-    def make(folder: Path, steps: int = 12, workers: int = 0, **options: Any) -> Trainer:
-        options = {"optimisation": OPTIMISATION, "runtime": RUNTIME} | options
-        method = options.pop("method", None) or make_method()
-        folder.mkdir(exist_ok=True)
-        return Trainer(method, make_loader(workers), steps, run=folder, device=torch.device("cpu"), **options)
-
-    return make
 
 
 def weights_hash(folder: Path, step: int) -> str:
@@ -67,7 +52,7 @@ def test_interrupted_run_goes_on_to_identical_weights(
 def test_micro_batches_change_memory_not_the_course(make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:
     """With one part per batch the second pass must redraw nothing and count no statistics twice."""
     plain = make_trainer(tmp_path / "plain", steps=3)
-    parts = make_trainer(tmp_path / "parts", steps=3, optimisation=OPTIMISATION.model_copy(update={"micro_batch_size": 4}))
+    parts = make_trainer(tmp_path / "parts", steps=3, optimisation={"micro_batch_size": 4})
     plain.run()
     parts.run()
     tracked = [trainer.method.get_buffer("tower.1.num_batches_tracked").item() for trainer in (plain, parts)]
@@ -104,7 +89,7 @@ def test_gradient_that_is_not_finite_never_reaches_the_weights(
 def test_keeps_initial_best_and_latest_checkpoints(
     make_trainer: Callable[..., Trainer], make_loader: Callable[..., Any], tmp_path: Path
 ) -> None:
-    runtime = RUNTIME.model_copy(update={"checkpoint_every": 1, "validate_every": 3})
+    runtime = {"checkpoint_every": 1, "validate_every": 3}
     batch = make_loader().batch(0).batch
     trainer = make_trainer(tmp_path / "run", runtime=runtime, validation=Validation(batches=[lambda: batch]))
     trainer.run()

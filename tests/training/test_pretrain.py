@@ -134,6 +134,44 @@ def test_starting_from_another_run(finished: Path, store: Path, tmp_path: Path) 
     assert Run(path).environment["starting_weights"]["init_from"] == str(finished)
 
 
+def test_weights_of_another_method_are_refused(finished: Path, store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"does not fit this model: .* missing .* unknown"):
+        pretrain(recipe_for(store, "m-flag", optimisation={"steps": 1}), tmp_path / "run", init_from=finished)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_folder_is_a_start_too(finished: Path, store: Path, tmp_path: Path) -> None:
+    origin = Run(finished).checkpoints.find("initial")
+    path = pretrain(recipe_for(store, optimisation={"steps": 1}), tmp_path / "run", init_from=origin)
+    assert Run(path).fingerprint("initial") == Run(finished).fingerprint("initial")
+
+
+def test_going_on_and_beginning_cannot_be_mixed(finished: Path, store: Path) -> None:
+    for options, named in (({"init_from": finished}, "--init-from"), ({"overwrite": True}, "--overwrite")):
+        with pytest.raises(UserError, match=f"--resume and {named} exclude each other"):
+            pretrain(recipe_for(store), finished, resume=True, **options)
+
+
+def test_a_failure_before_the_first_step_leaves_a_run_that_can_be_started_again(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lingula.training.pretrain.cache_texts", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(recipe_for(store), tmp_path / "run")
+    with pytest.raises(UserError, match=r"no checkpoint to go on from.* without --resume"):
+        pretrain(recipe_for(store), tmp_path / "run", resume=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("lingula.core.config.Config.to_yaml", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(recipe_for(store), tmp_path / "run")
+    assert pretrain(recipe_for(store, optimisation={"steps": 1}), tmp_path / "run")
+    assert Run(tmp_path / "run").checkpoints.steps() == [0, 1]
+
+
 def test_text_is_needed_for_pairs_but_not_for_labels(tmp_path: Path) -> None:
     bare = make_store(tmp_path / "bare", 12, 0)
     with pytest.raises(UserError, match=r"no training pair of image and text \(0 of 12 images have text; 0 training pairs\)"):

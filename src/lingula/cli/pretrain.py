@@ -34,7 +34,7 @@ class Pretrain:
     config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
     """YAML file whose keys replace the preset's; options replace both."""
     init_from: Path | None = None
-    """Run folder or safetensors file whose weights to start from."""
+    """Run folder, checkpoint folder or safetensors file whose weights a new run starts from; not with --resume."""
     resume: bool = False
     """Go on with an interrupted run, exactly as if it had not been interrupted."""
     overwrite: bool = False

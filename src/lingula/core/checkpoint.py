@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 from lingula.core.errors import UserError
 from lingula.core.files import atomic_file, atomic_folder, read_json, write_json
 
-FORMAT = "lingula"
+FORMAT, VERSION = "lingula", 1
+"""Key of our metadata in a weights file, and the version of the layout of weights files and checkpoints."""
 WEIGHTS, TRAINING_STATE, SUMMARY = "weights.safetensors", "training_state.pt", "checkpoint.json"
 _BEST = "best.json"
 
@@ -31,14 +33,14 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[st
     """
     tensors = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in weights.items()}
     with atomic_file(path) as temporary:
-        save_file(tensors, temporary, {FORMAT: json.dumps(dict(metadata))})
+        save_file(tensors, temporary, {FORMAT: json.dumps({"version": VERSION, **metadata})})
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """Return the metadata of a weights file.
 
     Raises:
-        UserError: It is not a safetensors file, or not one of ours.
+        UserError: It is not a safetensors file, not one of ours, or of a newer version.
     """
     _check_file(path)
     try:
@@ -48,23 +50,103 @@ def read_metadata(path: Path) -> dict[str, Any]:
         raise _not_a_model_file(path, str(error)) from None
     if FORMAT not in found:
         raise _not_a_model_file(path, "it was not written by lingula")
-    metadata: dict[str, Any] = json.loads(found[FORMAT])
+    try:
+        metadata = json.loads(found[FORMAT])
+    except ValueError as error:
+        raise _not_a_model_file(path, f"its metadata is not JSON: {error}") from None
+    if not isinstance(metadata, dict):
+        raise _not_a_model_file(path, "its metadata is not a mapping")
+    _check_version(path, metadata)
     return metadata
 
 
-def load_weights(path: Path, module: nn.Module) -> None:
-    """Load a weights file into a module of exactly that shape.
+def read_weights(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Read a weights file whose tensors have exactly the names and shapes of others.
+
+    Args:
+        path: The file.
+        wanted: The state dict of the module that it must fit.
 
     Raises:
-        UserError: It is missing, a pickle, broken, or its tensors do not fit the module; the module is then unchanged.
+        UserError: It is missing, a pickle, broken, of a newer version, does not fit, or holds numbers that are not finite.
     """
     read_metadata(path)
     try:
         tensors = load_file(path)
     except SafetensorError as error:
         raise _not_a_model_file(path, str(error)) from None
-    _check_fit(path, tensors, module.state_dict())
-    module.load_state_dict(tensors)
+    _check_fit(path, tensors, wanted)
+    if bad := names_of_non_finite(tensors):
+        raise UserError(f"{path} holds numbers that are not finite (first: {bad[0]})", "Give an earlier checkpoint.")
+    return tensors
+
+
+def load_weights(path: Path, module: nn.Module) -> None:
+    """Load a weights file into a module of exactly that shape.
+
+    Raises:
+        UserError: As in `read_weights`; the module is then unchanged.
+    """
+    module.load_state_dict(read_weights(path, module.state_dict()))
+
+
+def convert_pickle(path: Path, target: Path) -> int:
+    """Write the tensors of a pickled checkpoint as a weights file; nothing in the pickle can run code.
+
+    A state dict may lie in the pickle itself or under its key `state_dict`, `model` or `weights`.
+
+    Returns:
+        How many tensors there are.
+
+    Raises:
+        UserError: It is no pickle, holds more than tensors and plain values, or no tensors; the target exists.
+    """
+    if target.exists():
+        raise UserError(f"{target} exists already", "Choose another name.")
+    if not path.is_file():
+        raise UserError(f"no such file: {path}", "Check the path.")
+    found = _load_without_code(path)
+    for key in ("state_dict", "model", "weights"):
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+    tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)} if isinstance(found, Mapping) else {}
+    if not tensors:
+        raise UserError(f"{path} holds no state dict", "Save one with torch.save(model.state_dict(), ...).")
+    save_weights(target, {str(name): value for name, value in tensors.items()}, {"converted_from": path.name})
+    return len(tensors)
+
+
+def names_of_non_finite(values: Any, name: str = "") -> list[str]:
+    """List the tensors, in nested mappings and lists, that hold a number that is not finite."""
+    if isinstance(values, Tensor):
+        return [name] if values.is_floating_point() and not bool(values.isfinite().all()) else []
+    if isinstance(values, Mapping):
+        return [bad for key, value in values.items() for bad in names_of_non_finite(value, f"{name}.{key}" if name else str(key))]
+    if isinstance(values, list | tuple):
+        return [bad for number, value in enumerate(values) for bad in names_of_non_finite(value, f"{name}.{number}")]
+    return []
+
+
+def _load_without_code(path: Path, device: torch.device | None = None) -> Any:
+    """Unpickle tensors and plain values."""
+    try:
+        return torch.load(path, map_location=device or "cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        remedy = "Nothing of it was run; ask its author for safetensors."
+        raise UserError(f"{path} holds more than tensors and plain values, or is no pickle", remedy) from None
+    except Exception as error:  # damaged bytes make torch's reader raise anything
+        raise UserError(f"{path} cannot be read ({_first_line(error)})", "It is cut short or damaged.") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _check_version(path: Path, values: Mapping[str, Any]) -> None:
+    version = values.get("version", VERSION)
+    if not isinstance(version, int) or version > VERSION:
+        problem = f"{path} was written by a newer lingula (layout {version}; this one reads {VERSION})"
+        raise UserError(problem, "Update lingula.")
 
 
 def _check_fit(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
@@ -87,7 +169,10 @@ def _check_file(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(2)
     if start == b"PK" or start[:1] == b"\x80":
-        raise UserError(f"{path} is a Python pickle, which can run code when it is read", "Convert it to safetensors first.")
+        raise UserError(
+            f"{path} is a Python pickle, which can run code when it is read",
+            f"Convert it first: lingula convert {path} NEW.safetensors.",
+        )
 
 
 def _not_a_model_file(path: Path, reason: str) -> UserError:
@@ -122,28 +207,45 @@ class Checkpoints:
             weights: The method's state dict.
             state: Optimiser and gradient scaler: tensors and plain values only.
             summary: Plain values to read without loading anything (seed, precision, …).
+
+        Raises:
+            UserError: A number in it is not finite: no such checkpoint is ever written.
         """
         target = self.path(step)
         if target.exists():
             return target
+        if bad := names_of_non_finite({"weights": weights, "state": state}):
+            problem = f"after step {step}, {bad[0]} is not finite; no checkpoint of it is written"
+            raise UserError(problem, "Lower the learning rate or use --runtime.precision fp32, and go on with --resume.")
         with atomic_folder(target) as temporary:
             save_weights(temporary / WEIGHTS, weights, {"step": step})
             torch.save(dict(state), temporary / TRAINING_STATE)
-            write_json(temporary / SUMMARY, {"step": step, **summary})
+            write_json(temporary / SUMMARY, {"version": VERSION, "step": step, **summary})
         return target
 
     def load_state(self, step: int, device: torch.device) -> dict[str, Any]:
-        """Read the training state of a step; nothing in it can run code."""
-        state: dict[str, Any] = torch.load(self.path(step) / TRAINING_STATE, map_location=device, weights_only=True)
+        """Read the training state of a step; nothing in it can run code.
+
+        Raises:
+            UserError: It is broken, or holds more than tensors and plain values.
+        """
+        state = _load_without_code(self.path(step) / TRAINING_STATE, device)
+        if not isinstance(state, dict):
+            raise UserError(f"{self.path(step) / TRAINING_STATE} is not a training state", "Remove that checkpoint's folder.")
         return state
 
     def summary(self, step: int) -> dict[str, Any]:
-        """Read the plain values saved with a step."""
+        """Read the plain values saved with a step.
+
+        Raises:
+            UserError: They cannot be read, or a newer version wrote them.
+        """
         values: dict[str, Any] = read_json(self.path(step) / SUMMARY)
+        _check_version(self.path(step), values)
         return values
 
     def mark_best(self, step: int, loss: float) -> None:
-        """Remember that a step has the lowest validation loss so far."""
+        """Remember that a step has the lowest validation loss so far; this names the `best` checkpoint."""
         write_json(self.folder / _BEST, {"step": step, "validation_loss": loss})
 
     def best(self) -> tuple[int, float] | None:

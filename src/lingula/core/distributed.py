@@ -98,7 +98,7 @@ def gather_with_gradient(tensor: Tensor) -> Tensor:
     Returns:
         `world*batch ...`; the tensor itself where there is one process.
     """
-    if not _together():
+    if not together():
         return tensor
     gathered: Tensor = _Gather.apply(tensor)
     return gathered
@@ -106,7 +106,7 @@ def gather_with_gradient(tensor: Tensor) -> Tensor:
 
 def gather(tensor: Tensor) -> Tensor:
     """Concatenate a tensor of equal shape from every process along the first axis, without gradient."""
-    if not _together():
+    if not together():
         return tensor
     parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, tensor.detach().contiguous())
@@ -125,9 +125,17 @@ class _Gather(torch.autograd.Function):
         return gradients[0][start : start + ctx.rows] * dist.get_world_size()
 
 
+def total(tensor: Tensor) -> Tensor:
+    """Sum a tensor of equal shape over every process, without gradient."""
+    summed = tensor.detach().clone()
+    if together():
+        dist.all_reduce(summed)
+    return summed
+
+
 def anyone(value: bool, device: torch.device) -> bool:
     """Return whether the value is true on any process; every process must ask."""
-    if not _together():
+    if not together():
         return value
     flag = torch.tensor(int(value), device=device)
     dist.all_reduce(flag, op=dist.ReduceOp.MAX)
@@ -136,7 +144,7 @@ def anyone(value: bool, device: torch.device) -> bool:
 
 def wait_for_all() -> None:
     """Wait until every process is here."""
-    if _together():
+    if together():
         dist.barrier()
 
 
@@ -150,5 +158,6 @@ def main_process_first(world: World) -> Iterator[None]:
         wait_for_all()
 
 
-def _together() -> bool:
+def together() -> bool:
+    """Whether several processes train together."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

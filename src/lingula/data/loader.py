@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
 import threading
-from collections.abc import Callable, Generator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lingula.core.batch import Batch, Tokens
 from lingula.core.distributed import World
+from lingula.core.errors import UserError
 from lingula.core.randomness import random_generator, random_key
 from lingula.core.types import RowNumbers, TextFeatures
 from lingula.data.augment import ImageTransform
@@ -129,12 +135,16 @@ class TrainingLoader:
         self.build, self.order, self.world, self.workers, self.pin = build, order, world or World(), workers, pin
 
     def batch(self, step: int) -> StepBatch:
-        """Load one step's batch now."""
+        """Load one step's batch now.
+
+        Process r of R takes rows r, r + R, ... of it: parts of all processes' shares together are then the parts that one
+        process with R times the micro-batch would cut.
+        """
         rows, epoch = self.order.rows(step), self.order.epoch(step)
-        share = len(rows) // self.world.size
-        own = rows[self.world.rank * share : (self.world.rank + 1) * share]
+        shares = [rows[rank :: self.world.size] for rank in range(self.world.size)]
         study_ids = self.build.store.column("study_id")
-        return StepBatch(step, epoch, self.build(own, epoch), [study_ids[row] for row in rows])
+        batch = self.build(shares[self.world.rank], epoch)
+        return StepBatch(step, epoch, batch, [study_ids[row] for share in shares for row in share])
 
     def batches(self, first_step: int, last_step: int) -> Generator[StepBatch, None, None]:
         """Yield the batches of the steps from `first_step` up to, not including, `last_step`."""
@@ -142,10 +152,33 @@ class TrainingLoader:
         if self.workers == 0:
             yield from _in_background(lambda step: self._pinned(self.batch(step)), steps)
         else:
-            yield from DataLoader(_Steps(self), batch_size=None, sampler=steps, num_workers=self.workers, pin_memory=self.pin)
+            yield from DataLoader(
+                _Steps(self),
+                batch_size=None,
+                sampler=steps,
+                num_workers=self.workers,
+                pin_memory=self.pin,
+                worker_init_fn=partial(_start_worker, os.getpid()),
+            )
 
     def _pinned(self, item: StepBatch) -> StepBatch:
         return item.pin_memory() if self.pin else item
+
+
+@contextmanager
+def dead_workers_explained() -> Iterator[None]:
+    """Turn torch's error about a loading process that died, which it raises wherever the training is, into one to mend.
+
+    Raises:
+        UserError: A process that loads images was killed, perhaps for want of memory.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        problem = f"a process that loads images died ({str(error).splitlines()[0]})"
+        raise UserError(problem, "Go on with --resume, perhaps with fewer --runtime.workers (memory).") from error
 
 
 class _Steps(Dataset[StepBatch]):
@@ -154,6 +187,22 @@ class _Steps(Dataset[StepBatch]):
 
     def __getitem__(self, step: int) -> StepBatch:
         return self._loader.batch(step)
+
+
+def _start_worker(parent: int, number: int) -> None:
+    """Leave signals to the training, which Ctrl-C and SLURM reach too, and end with it even when it is killed.
+
+    torch watches the parent as well, but for ever where the parent was killed while this process was starting.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), name="watch", daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _in_background(load: Callable[[int], StepBatch], steps: range) -> Generator[StepBatch, None, None]:

@@ -56,6 +56,10 @@ class Method(nn.Module, ABC):
         """Run the towers on this rank's samples."""
 
     @abstractmethod
+    def towers(self) -> list[nn.Module]:
+        """Modules that `encode` runs; they see this rank's samples alone, whereas heads see the global batch."""
+
+    @abstractmethod
     def losses(self, embeddings: Embeddings, batch: Batch) -> Losses:
         """Heads and objectives on the global batch.
 

@@ -49,6 +49,10 @@ class Supervised(Method):
             raise ValueError("the batch has no images")
         return Embeddings(self.image_encoder(batch.images))
 
+    def towers(self) -> list[nn.Module]:
+        """The image encoder."""
+        return [self.image_encoder]
+
     def losses(self, embeddings: Embeddings, batch: Batch) -> Losses:
         """Binary cross-entropy over the known labels of the global batch.
 

@@ -46,6 +46,10 @@ class TwoTowers(Method):
             raise ValueError("the batch has no images")
         return Embeddings(self.image_encoder(batch.images), self._encode_texts(batch))
 
+    def towers(self) -> list[nn.Module]:
+        """The image encoder, and the text encoder where it is trained."""
+        return [self.image_encoder] if self.text_encoder is None else [self.image_encoder, self.text_encoder]
+
     def _encode_texts(self, batch: Batch) -> TextFeatures:
         if self.text_encoder is None:
             if batch.text_features is None:

@@ -81,7 +81,7 @@ def _read(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except SafetensorError as error:
-        remedy = "Pickled checkpoints can run code and are not read; convert with safetensors.torch.save_file."
+        remedy = f"Pickles can run code and are not read; convert one with lingula convert {file} NEW.safetensors."
         raise UserError(f"{file} is not a safetensors file ({error})", remedy) from None
 
 

@@ -34,16 +34,21 @@ class Pooling(Config):
     """Longest text in tokens, special tokens included."""
 
     def __call__(self, hidden: tuple[Tensor, ...], weights: Float[Tensor, "batch tokens"]) -> TextFeatures:
-        """Pool in fp32.
+        """Pool in fp32; float64 stays float64.
 
         Args:
             hidden: Hidden states, each `batch tokens features`, embedding layer first.
             weights: `batch tokens`, 0 for padding; only their ratios within a text matter.
         """
+        states = [_full_precision(hidden[layer]) for layer in self.layers]
         if self.kind != "mean":
-            return torch.cat([hidden[layer][:, 0].float() for layer in self.layers], dim=-1)
-        shares = weights.float() / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
-        return torch.cat([(shares[..., None] * hidden[layer].float()).sum(dim=1) for layer in self.layers], dim=-1)
+            return torch.cat([state[:, 0] for state in states], dim=-1)
+        shares = weights.to(states[0].dtype) / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
+        return torch.cat([(shares[..., None] * state).sum(dim=1) for state in states], dim=-1)
+
+
+def _full_precision(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
 
 
 class Statistics(nn.Module):

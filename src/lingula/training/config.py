@@ -49,7 +49,13 @@ class OptimisationConfig(Config):
     batch_size: int = Field(default=128, ge=2)
     """Samples per step, over all processes together."""
     micro_batch_size: int | None = Field(default=None, ge=1)
-    """Samples per process that go through the encoders at once, to save memory; the losses still see the whole batch."""
+    """Samples per process that go through the encoders at once, to save memory; the losses still see the whole batch.
+
+    Batch norms inside the encoders then see one such part of every process at a time, not the whole batch: a smaller part
+    changes the course of training of an encoder with batch norms (not of one with layer norms, nor of the heads).
+    """
+    batch_norm: Literal["global", "local"] = "global"
+    """What batch norms of the encoders see: samples of all processes, so that one and many train alike, or of their own."""
     learning_rate: float = Field(default=5e-4, gt=0)
     """Peak learning rate."""
     weight_decay: float = Field(default=0.05, ge=0)
@@ -82,6 +88,8 @@ class RuntimeConfig(Config):
     """Number format of the encoders under autocast; losses are always fp32."""
     device: str = "auto"
     """cpu, cuda, or auto: the GPU where there is one."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """With several processes: the whole model on each, or a share of parameters, gradients and moments on each (FSDP2)."""
     workers: int = Field(default=0, ge=0)
     """Processes that load images; 0 loads in a thread beside the training."""
     log_every: int = Field(default=20, ge=1)

@@ -13,23 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from lingula.core.batch import Batch
-from lingula.core.checkpoint import WEIGHTS, Checkpoints, load_weights
-from lingula.core.distributed import World, anyone, wait_for_all
+from lingula.core.checkpoint import WEIGHTS, Checkpoints
+from lingula.core.distributed import World, anyone
 from lingula.core.errors import UserError
 from lingula.core.progress import ProgressBar
 from lingula.core.randomness import random_key
-from lingula.data.loader import StepBatch, TrainingLoader
+from lingula.data.loader import StepBatch, TrainingLoader, dead_workers_explained
 from lingula.methods.base import Losses, Method
 from lingula.training.config import OptimisationConfig, RuntimeConfig
+from lingula.training.finite import MOST_SKIPPED, Scaler, check_finite, not_finite
 from lingula.training.interruption import StopRequest
 from lingula.training.logbook import Logbook
 from lingula.training.optimisation import build_optimiser, learning_rate, set_learning_rate
+from lingula.training.parallel import Spread, clip_gradients, load_optimiser_state, optimiser_state
 from lingula.training.run import CHECKPOINTS
-from lingula.training.step import GlobalLosses
 
 Validator = Callable[[Method, int], Mapping[str, float]]
 """Measures a method after a step and returns named numbers for the logbook."""
@@ -77,31 +77,32 @@ class Trainer:
         world: World | None = None,
         validation: Validation | None = None,
     ) -> None:
-        self.method = method.to(device).to(memory_format=torch.channels_last)
+        self.method = method.to(device)
+        if runtime.parallel == "ddp":
+            self.method.to(memory_format=torch.channels_last)
         self.loader, self.steps, self.optimisation, self.runtime = loader, steps, optimisation, runtime
         self.run_folder, self.device, self.world = run, device, world or World()
         self.validation = validation or Validation()
         self.checkpoints = Checkpoints(run / CHECKPOINTS)
-        self.optimiser = build_optimiser(method, optimisation)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=runtime.precision == "fp16")
-        self.global_losses: nn.Module = GlobalLosses(self.method, optimisation.micro_batch_size)
-        if self.world.size > 1:
-            trains_text = loader.build.text is not None and loader.build.text.tokenise is not None
-            self.global_losses = DistributedDataParallel(self.global_losses, find_unused_parameters=trains_text)
+        trains_text = loader.build.text is not None and loader.build.text.tokenise is not None
+        self.spread = Spread(self.method, optimisation, runtime.parallel, self.world, trains_text)
+        self.optimiser = build_optimiser(self.method, optimisation)
+        self.scaler = Scaler(device, enabled=runtime.precision == "fp16")
         self.done = 0
-        self.best_loss = math.inf
+        self.best: tuple[int, float] | None = None
 
     def run(self) -> None:
         """Train up to the last step.
 
         Raises:
-            UserError: The loss is not finite; the studies of the batch are named, and the last checkpoint stays.
+            UserError: A loss or gradient is not finite; the studies of the batch are named, and the last checkpoint stays.
             KeyboardInterrupt: Ctrl-C or SIGTERM; a checkpoint to go on from has been written.
         """
         self.method.train()
         self._save()
         window = _Window()
         with (
+            dead_workers_explained(),
             StopRequest() as stop,
             closing(self.loader.batches(self.done, self.steps)) as batches,
             Logbook(self.run_folder, self.done, hidden=not self.world.is_main) as log,
@@ -113,7 +114,7 @@ class Trainer:
                 self.done += 1
                 window.add(item, losses, norm)
                 if self._due(self.runtime.log_every):
-                    values = window.means() | {"epoch": item.epoch, "learning_rate": rate}
+                    values = window.means() | {"epoch": item.epoch, "learning_rate": rate} | self.scaler.logged()
                     window = _Window()
                     log.write(self.done, values)
                     bar.note(f"loss {values['loss']:.3f}, {values['images_per_second']:.0f} images/s")
@@ -134,84 +135,89 @@ class Trainer:
     def _due(self, every: int) -> bool:
         return self.done % every == 0 or self.done == self.steps
 
-    def _step(self, item: StepBatch) -> tuple[Losses, Tensor, float]:
-        """Forward, backward, clip, update; return the losses, the gradient's norm and the learning rate."""
+    def _step(self, item: StepBatch) -> tuple[Losses, Tensor | None, float]:
+        """Forward, backward, clip, update; return the losses, the gradient's norm (None: skipped) and the learning rate."""
         torch.manual_seed(random_key(self.runtime.seed, item.step, self.world.rank, "step"))
         rate = learning_rate(item.step, self.steps, self.optimisation)
         set_learning_rate(self.optimiser, rate)
         with self._autocast():
-            losses: Losses = self.global_losses(self._on_device(item.batch), item.study_ids)
-        self._check(losses.total, "loss", item)
+            losses: Losses = self.spread.losses(self._on_device(item.batch), item.study_ids)
+        check_finite(losses.total, "loss", item, self.run_folder, self.checkpoints)
         self.optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]
-        self.scaler.unscale_(self.optimiser)
-        norm = nn.utils.clip_grad_norm_(self.method.parameters(), self.optimisation.clip_norm or math.inf)
-        if not self.scaler.is_enabled():
-            self._check(norm, "gradient", item)
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        return losses, norm, rate
-
-    def _check(self, value: Tensor, what: str, item: StepBatch) -> None:
-        """Stop before a number that is not finite reaches the weights."""
-        if math.isfinite(value.item()):
-            return
-        studies = ", ".join(item.study_ids[:8]) + (f" and {len(item.study_ids) - 8} more" if len(item.study_ids) > 8 else "")
-        problem = f"the {what} of step {item.step + 1} is {value.item()}; its studies: {studies}"
-        remedy = "Lower the learning rate or use --runtime.precision fp32"
-        if steps := self.checkpoints.steps():
-            remedy += f"; the checkpoint of step {steps[-1]} is intact"
-        raise UserError(problem, f"{remedy}.")
+        self.scaler.backward(losses.total, self.optimiser)
+        norm = clip_gradients(self.method, self.optimisation.clip_norm or math.inf)
+        if not self.scaler.enabled:
+            check_finite(norm, "gradient", item, self.run_folder, self.checkpoints)
+        updated = self.scaler.step(self.optimiser)
+        if self.scaler.in_a_row > MOST_SKIPPED:
+            problem = f"the gradients of {self.scaler.in_a_row} steps up to step {item.step + 1} are not finite"
+            raise not_finite(problem, item, self.run_folder, self.checkpoints)
+        return losses, norm if updated else None, rate
 
     def _validate(self) -> dict[str, float]:
         """Measure on the main process while the others wait; a lowest loss so far is kept as a checkpoint."""
         measured: dict[str, float] = {}
+        method, better = self.spread.whole(), False
         if self.world.is_main:
-            self.method.eval()
+            method.eval()
             with torch.no_grad():
-                measured = self._validation_losses()
+                measured = self._validation_losses(method)
                 for validator in self.validation.validators:
-                    measured |= validator(self.method, self.done)
-            self.method.train()
+                    measured |= validator(method, self.done)
             loss = measured.get("validation/loss", math.inf)
-            if loss < self.best_loss:
-                self.best_loss = loss
-                self._save()
-                self.checkpoints.mark_best(self.done, loss)
-        wait_for_all()
+            better = loss < (self.best[1] if self.best else math.inf)
+            if better:
+                self.best = (self.done, loss)
+        self.method.train()
+        if anyone(better, self.device):
+            self._save()
+            if self.world.is_main and self.best:
+                self.checkpoints.mark_best(*self.best)
         return measured
 
-    def _validation_losses(self) -> dict[str, float]:
+    def _validation_losses(self, method: Method) -> dict[str, float]:
         sums: dict[str, float] = defaultdict(float)
         for make in self.validation.batches:
             batch = self._on_device(make())
             with self._autocast():
-                losses = self.method.losses(self.method.encode(batch), batch.without_pixels())
+                losses = method.losses(method.encode(batch), batch.without_pixels())
             for name, value in _named(losses).items():
                 sums[f"validation/{name}"] += float(value) / len(self.validation.batches)
         return dict(sums)
 
     def _save(self) -> None:
-        """Write a checkpoint of the steps done so far, unless it is there already."""
+        """Write a checkpoint of the steps done so far, unless it is there already; every process must come here."""
+        weights, state = self.spread.weights(), optimiser_state(self.optimiser)
         if self.world.is_main:
-            state = {"optimiser": self.optimiser.state_dict(), "scaler": self.scaler.state_dict()}
-            summary = {"steps": self.steps, "seed": self.runtime.seed}
-            self.checkpoints.save(self.done, self.method.state_dict(), state, summary)
+            summary = {"steps": self.steps, "seed": self.runtime.seed, "best": self.best}
+            self.checkpoints.save(self.done, weights, {"optimiser": state, "scaler": self.scaler.state_dict()}, summary)
             self.checkpoints.prune(self.runtime.keep)
 
     def restore(self, step: int) -> None:
         """Go back to a checkpoint: weights, optimiser, scaler, step.
 
         The step is all the state that sampler, schedule and random numbers have: they are keyed by seed and step.
+
+        Raises:
+            UserError: A file of it is broken, of a newer version, or does not fit; the checkpoint before it is named.
         """
+        try:
+            best = self.checkpoints.summary(step).get("best")
+            state = self.checkpoints.load_state(step, self.device)
+            if not {"optimiser", "scaler"} <= state.keys() or "scale" not in state["scaler"]:
+                raise UserError(f"the training state of step {step} is incomplete")
+            self.spread.load_weights(self.checkpoints.path(step) / WEIGHTS)
+        except UserError as error:
+            earlier = [other for other in self.checkpoints.steps() if other < step]
+            way = f"Or remove {self.checkpoints.path(step)}: --resume then goes on from step {earlier[-1]}." if earlier else ""
+            raise UserError(error.problem, f"{error.remedy} {way}".strip()) from None
+        load_optimiser_state(self.optimiser, state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.best = (int(best[0]), float(best[1])) if best else None
         if self.world.is_main:
             self.checkpoints.remove_leftovers()
-        state: dict[str, Any] = self.checkpoints.load_state(step, self.device)
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.scaler.load_state_dict(state["scaler"])
-        load_weights(self.checkpoints.path(step) / WEIGHTS, self.method)
-        best = self.checkpoints.best()
-        self.best_loss = best[1] if best else math.inf
+            if self.best:
+                self.checkpoints.mark_best(*self.best)
         self.done = step
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -230,6 +236,7 @@ class _Window:
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor | float] = defaultdict(float)
+        self._counts: dict[str, int] = defaultdict(int)
         self._steps, self._images, self._waited = 0, 0, 0.0
         self._begun = time.perf_counter()
 
@@ -240,10 +247,11 @@ class _Window:
         self._waited += time.perf_counter() - asked
         return item
 
-    def add(self, item: StepBatch, losses: Losses, norm: Tensor) -> None:
-        """Count a step."""
-        for name, value in [*_named(losses).items(), ("gradient_norm", norm)]:
+    def add(self, item: StepBatch, losses: Losses, norm: Tensor | None) -> None:
+        """Count a step; one that was skipped has no norm."""
+        for name, value in [*_named(losses).items(), *([] if norm is None else [("gradient_norm", norm)])]:
             self._sums[name] = self._sums[name] + (value.detach() if isinstance(value, Tensor) else value)
+            self._counts[name] += 1
         self._steps += 1
         self._images += len(item.study_ids)
 
@@ -256,7 +264,7 @@ class _Window:
 
     def means(self) -> dict[str, float]:
         """Return means over the steps, images per second, and the share of time spent waiting for the loader."""
-        means = {name: float(total) / self._steps for name, total in self._sums.items()}
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         elapsed = time.perf_counter() - self._begun
         return means | {"images_per_second": self._images / elapsed, "loader_wait": self._waited / elapsed}
 

@@ -18,7 +18,8 @@ def build_optimiser(module: nn.Module, config: OptimisationConfig) -> torch.opti
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": config.weight_decay * config.decay_vectors},
+        {"params": [p for p in trainable if p.ndim == 1], "weight_decay": config.weight_decay * config.decay_vectors},
+        {"params": [p for p in trainable if p.ndim == 0], "weight_decay": config.weight_decay * config.decay_vectors},
     ]
     groups = [group for group in groups if group["params"]]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lingula.core.checkpoint import load_weights
+from lingula.core.checkpoint import WEIGHTS, load_weights
 from lingula.core.distributed import (
     World,
     choose_device,
@@ -21,7 +21,7 @@ from lingula.core.distributed import (
     world_from_environment,
 )
 from lingula.core.errors import UserError
-from lingula.core.files import write_json
+from lingula.core.files import atomic_folder, write_json
 from lingula.data.loader import TextPlan
 from lingula.data.store import Store
 from lingula.methods.base import Method
@@ -66,7 +66,7 @@ def pretrain(
         run: The folder to make.
         overwrite: Replace an existing run.
         resume: Go on with an existing run, exactly as if it had not been interrupted.
-        init_from: Run folder or weights file to start from.
+        init_from: Run folder, checkpoint folder or weights file to start from.
         text_encoder: Use this one instead of finding the configured one.
         validators: Further measurements at every validation.
 
@@ -78,6 +78,7 @@ def pretrain(
         KeyboardInterrupt: Interrupted; a checkpoint to go on from is in the run folder.
     """
     world = world_from_environment()
+    _check_request(overwrite, resume, init_from)
     device = choose_device(config.runtime.device, world)
     _check_precision(config, device)
     _check_shares(config, world)
@@ -90,8 +91,8 @@ def pretrain(
             text_encoder = _text_encoder(config, store, samples, run, resume, world)
         dimension = text_encoder.dimension if text_encoder is not None else None
         method = build_method(config, text_encoder, dimension, samples.findings)
-        if init_from is not None and not resume:
-            load_weights(Run(init_from).weights() if init_from.is_dir() else init_from, method)
+        if init_from is not None:
+            load_weights(_weights_file(init_from), method)
         if world.is_main and not resume:
             _write_folder(run, config, store, samples, method, text_encoder, init_from, device, world)
         wait_for_all()
@@ -107,9 +108,29 @@ def pretrain(
     return run
 
 
+def _check_request(overwrite: bool, resume: bool, init_from: Path | None) -> None:
+    """Refuse what contradicts itself: --resume continues a training, --init-from begins one from other weights."""
+    if resume and init_from is not None:
+        problem = "--resume and --init-from exclude each other: one goes on with a run, the other begins a new one"
+        raise UserError(problem, "Give one of them; a resumed run keeps the weights it was begun with.")
+    if resume and overwrite:
+        raise UserError("--resume and --overwrite exclude each other", "Give --resume to go on, --overwrite to begin anew.")
+
+
+def _weights_file(path: Path) -> Path:
+    """Find the weights in a run folder (its best ones), in a checkpoint folder, or take the file itself."""
+    if not path.is_dir():
+        return path
+    return path / WEIGHTS if (path / WEIGHTS).is_file() else Run(path).weights()
+
+
 def _check_precision(config: PretrainConfig, device: torch.device) -> None:
-    if config.runtime.precision == "fp16" and device.type == "cpu":
+    if config.runtime.precision != "fp16":
+        return
+    if device.type == "cpu":
         raise UserError("fp16 needs a GPU", "Give --runtime.precision bf16 or fp32.")
+    if config.runtime.parallel == "fsdp":
+        raise UserError("fp16 does not go with --runtime.parallel fsdp", "Give --runtime.precision bf16.")
 
 
 def _check_shares(config: PretrainConfig, world: World) -> None:
@@ -125,7 +146,7 @@ def _check_folder(run: Path, config: PretrainConfig, store: Store, overwrite: bo
     elif run.exists() and (not run.is_dir() or any(run.iterdir())):
         if not (run / CONFIG).is_file():
             raise UserError(f"{run} exists and is not a run", "Choose another --run folder.")
-        if not overwrite:
+        if not overwrite and Run(run).checkpoints.steps():
             raise UserError(
                 f"run {run} exists already", "Choose another --run, go on with --resume, or replace it with --overwrite."
             )
@@ -133,7 +154,7 @@ def _check_folder(run: Path, config: PretrainConfig, store: Store, overwrite: bo
 
 def _check_resume(run: Run, config: PretrainConfig, store: Store) -> None:
     if not run.checkpoints.steps():
-        raise UserError(f"run {run.path} has no checkpoint to go on from", "Start it anew with --overwrite.")
+        raise UserError(f"run {run.path} has no checkpoint to go on from", "Give the same command without --resume.")
     if run.environment["store"]["fingerprint"] != store.fingerprint:
         raise UserError(f"store {store.path} is not the one that {run.path} was trained on", "Give the same store to --resume.")
     before, now = _flat(run.config.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
@@ -193,12 +214,7 @@ def _write_folder(
     device: torch.device,
     world: World,
 ) -> None:
-    """Write everything but checkpoints and logbook; an older run in the folder goes now, not before."""
-    if run.exists():
-        shutil.rmtree(run)
-    run.mkdir(parents=True)
-    if encoder is not None:
-        encoder.save(run / LANGUAGE_MODEL)
+    """Write everything but checkpoints and logbook, all or nothing; an older run in the folder goes now, not before."""
     frozen = parameter_report(encoder).total if encoder is not None and config.text_encoder.frozen else 0
     parameters = parameter_report(method, frozen)
     environment = describe_environment(device, world.size) | {
@@ -215,8 +231,15 @@ def _write_folder(
         "text_fingerprint": None if encoder is None else encoder.fingerprint(),
         "findings": samples.findings,
     }
-    write_json(run / ENVIRONMENT, environment)
-    config.to_yaml(run / CONFIG)
+    for leftover in run.parent.glob(f".{run.name}.*.partial"):
+        shutil.rmtree(leftover)
+    if run.exists():
+        shutil.rmtree(run)
+    with atomic_folder(run) as folder:
+        if encoder is not None:
+            encoder.save(folder / LANGUAGE_MODEL)
+        write_json(folder / ENVIRONMENT, environment)
+        config.to_yaml(folder / CONFIG)
 
 
 def _say(text: str, world: World) -> None:

@@ -1,0 +1,205 @@
+"""One process of one training step, for every method, objective and way of spreading; run by test_ranks, which compares."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lingula.core.batch import Batch, Tokens
+from lingula.core.distributed import World, process_group, wait_for_all, world_from_environment
+from lingula.data.augment import ImageTransform
+from lingula.data.augment_config import AugmentConfig
+from lingula.data.loader import BatchBuilder, TextPlan, TrainingLoader
+from lingula.data.samples import BatchOrder
+from lingula.methods.base import Method
+from lingula.methods.clip_config import ClipConfig
+from lingula.methods.m_flag_config import MFlagConfig
+from lingula.methods.registry import build
+from lingula.methods.supervised_config import SupervisedConfig
+from lingula.models.batch_norm import GlobalBatchNorm
+from lingula.models.encoder_config import ImageEncoderConfig
+from lingula.models.text_encoder import TextEncoder
+from lingula.models.text_pooling import Pooling
+from lingula.training.config import OptimisationConfig, RuntimeConfig
+from lingula.training.loop import Trainer, Validation
+from lingula.training.optimisation import build_optimiser
+from lingula.training.parallel import Spread, clip_gradients, load_optimiser_state, optimiser_state
+
+SPECIFICATION = importlib.util.spec_from_file_location("tiny", Path(__file__).with_name("conftest.py"))
+tiny: Any = importlib.util.module_from_spec(SPECIFICATION)
+SPECIFICATION.loader.exec_module(tiny)
+SIZE, TEXT_FEATURES, FINDINGS = 12, 10, 3
+CPU = torch.device("cpu")
+METHODS: dict[str, Any] = {
+    **{f"clip-{positives}": ClipConfig(latent=6, positives=positives) for positives in ("one", "share", "mask")},
+    "clip-mlp": ClipConfig(latent=6, hidden=8, head="mlp"),
+    "clip-batch-norm": ClipConfig(latent=6, hidden=8, head="batch-norm-mlp"),
+    "clip-trained-text": ClipConfig(latent=6),
+    **{f"m-flag-{on}": MFlagConfig(latent=5, hidden=7, orthogonality_on=on) for on in ("features", "latents", "both")},
+    **{f"m-flag-{form}": MFlagConfig(latent=5, hidden=7, orthogonality_form=form) for form in ("raw", "standardised")},
+    "supervised": SupervisedConfig(),
+}
+
+
+def cases() -> Iterator[tuple[str, str, int | None, str]]:
+    """Method, how it is spread, micro-batch of one process among two, batch norm."""
+    for name in METHODS:
+        yield from ((name, "ddp", micro, "global") for micro in (None, 2))
+    yield from (("clip-trained-text", "fsdp", None, "global"), ("clip-batch-norm", "fsdp", 2, "global"))
+    yield from (("m-flag-both", "fsdp", 2, "global"), ("supervised", "fsdp", None, "global"))
+    yield ("supervised", "ddp", None, "local")
+
+
+def make_method(name: str) -> Method:
+    """Build a method in float64 around a tiny network with batch norms, and a tiny transformer where texts are trained."""
+    torch.manual_seed(5)
+    text = make_text_encoder() if name == "clip-trained-text" else None
+    findings = [f"finding {number}" for number in range(FINDINGS)]
+    encoder = ImageEncoderConfig(name="test_resnet")
+    return build(METHODS[name], encoder, text, TEXT_FEATURES, findings).double().train()
+
+
+def make_text_encoder() -> TextEncoder:
+    from transformers import BertConfig, BertModel
+
+    size = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model = BertModel(BertConfig(vocab_size=20, max_position_embeddings=12, **size, **still), add_pooling_layer=False)
+    tokeniser = SimpleNamespace(model_max_length=12, pad_token_id=0)
+    return TextEncoder(model, tokeniser, Pooling(), frozen=False)
+
+
+def make_batch(rows: slice) -> Batch:
+    """Some rows of one global batch; texts of very different lengths, padded to the longest of these rows."""
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(SIZE, 1, 32, 32, generator=generator, dtype=torch.float64)
+    features = torch.randn(SIZE, TEXT_FEATURES, generator=generator, dtype=torch.float64)
+    labels = torch.randint(0, 2, (SIZE, FINDINGS), generator=generator).double()
+    labels[2, :2] = float("nan")
+    ids = torch.randint(1, 20, (SIZE, 12), generator=generator)
+    lengths = torch.tensor([2, 12, 3, 9, 2, 11, 4, 10, 3, 12, 2, 7])[rows]
+    mask = torch.arange(int(lengths.max())) < lengths[:, None]
+    tokens = Tokens(ids[rows, : mask.shape[1]] * mask, mask)
+    groups = torch.arange(SIZE) // 2 * 2**60 // 7
+    own = [f"study-{row}" for row in range(SIZE)][rows]
+    return Batch(own, images[rows], groups=groups[rows], tokens=tokens, text_features=features[rows], labels=labels[rows])
+
+
+def share_of(world: World) -> tuple[Batch, list[str]]:
+    """This process's samples, and the studies of all, as the loader gives them."""
+    names = [f"study-{row}" for rank in range(world.size) for row in range(rank, SIZE, world.size)]
+    return make_batch(slice(world.rank, None, world.size)), names
+
+
+def one_step(name: str, parallel: Any, micro: int | None, batch_norm: Any, world: World) -> dict[str, Tensor]:
+    """Return loss, gradients, norm, weights after a step of AdamW and its state, all whole."""
+    method = make_method(name)
+    config = OptimisationConfig(micro_batch_size=micro, batch_norm=batch_norm, learning_rate=1e-2)
+    spread = Spread(method, config, parallel, world, trains_text=name == "clip-trained-text")
+    optimiser = build_optimiser(method, config)
+    batch, names = share_of(world)
+    losses = spread.losses(batch, names)
+    losses.total.backward()
+    found = {"loss": losses.total.detach()}
+    for key, parameter in method.named_parameters():
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        found[f"gradient {key}"] = gradient.full_tensor() if hasattr(gradient, "full_tensor") else gradient.clone()
+    found["norm"] = clip_gradients(method, 0.5)
+    optimiser.step()
+    state = optimiser_state(optimiser)
+    load_optimiser_state(optimiser, state)
+    for number, values in optimiser_state(optimiser)["state"].items():
+        found |= {f"moment {number} {key}": value for key, value in values.items()}
+    found |= {f"weight {key}": value.detach().clone() for key, value in spread.weights().items()}
+    whole = spread.whole()
+    if world.is_main:
+        assert all(torch.equal(value, found[f"weight {key}"]) for key, value in whole.state_dict().items())
+    return found
+
+
+def batch_norm_of_uneven_shares(world: World) -> dict[str, Tensor]:
+    """Three steps of a batch norm on 7 rows, of which the first process has 5; then once in evaluation mode."""
+    found: dict[str, Tensor] = {}
+    for kind, momentum, shape in ((nn.BatchNorm1d, 0.1, ()), (nn.BatchNorm2d, None, (4, 3)), (nn.BatchNorm1d, 0.3, (6,))):
+        torch.manual_seed(2)
+        norm = kind(3, momentum=momentum, affine=momentum != 0.3).double()
+        if norm.affine:
+            nn.init.normal_(norm.weight)
+        values = (3 + 2 * torch.randn(7, 3, *shape, dtype=torch.float64)).requires_grad_()
+        pull = torch.randn_like(values)
+        own = slice(None) if world.size == 1 else (slice(0, 5), slice(5, 7))[world.rank]
+        layer = norm if world.size == 1 else GlobalBatchNorm(norm)
+        for _ in range(3):
+            (layer(values[own]) * pull[own]).sum().backward()
+        name = f"{kind.__name__} {momentum}"
+        found |= {f"{name} gradient": values.grad[own], f"{name} output": layer(values[own]).detach()}
+        found |= {f"{name} sum of {key}": parameter.grad for key, parameter in layer.named_parameters()}
+        found |= {f"{name} {key}": value for key, value in layer.state_dict().items()}
+        found[f"{name} evaluated"] = layer.eval()(values[own]).detach()
+    return found
+
+
+def everything(world: World) -> dict[str, dict[str, Tensor]]:
+    """Results of all cases; one process with the micro-batch that two have together."""
+    found = {"batch norm": batch_norm_of_uneven_shares(world)}
+    for name, parallel, micro, batch_norm in cases():
+        size = None if micro is None else micro * 2 // world.size
+        found[f"{name} {parallel} {micro} {batch_norm}"] = one_step(name, parallel, size, batch_norm, world)
+    return found
+
+
+def trained(world: World, run: Path, parallel: Any) -> dict[str, Any]:
+    """Train six steps with validation and checkpoints, then once more from step 2; return weights and studies per step."""
+    seen: list[list[str]] = []
+
+    def make(seed: int) -> Trainer:
+        torch.manual_seed(seed)
+        store: Any = tiny.FakeStore(40)
+        transform = ImageTransform(AugmentConfig(), tiny.SIDE)
+        build = BatchBuilder(store, transform, seed=3, text=TextPlan("mixed", lookup=tiny.features_of))
+        loader = TrainingLoader(build, BatchOrder(np.arange(40), 8, seed=3), world)
+        whole = TrainingLoader(build, BatchOrder(np.arange(40), 8, seed=3))
+        optimisation = OptimisationConfig(batch_size=8, learning_rate=1e-2, warmup=0, micro_batch_size=4 // world.size)
+        every = {"log_every": 2, "validate_every": 2, "checkpoint_every": 2, "keep": 5}
+        runtime = RuntimeConfig(precision="fp32", parallel=parallel, **every)
+        validation = Validation(batches=[lambda: whole.batch(30).batch])
+        trainer = Trainer(tiny.TinyMethod(), loader, 6, optimisation, runtime, run, CPU, world, validation)
+        trainer.method.tower[3].p = 0.0
+        step = trainer._step
+        trainer._step = lambda item: seen.append(item.batch.study_ids) or step(item)
+        return trainer
+
+    run.mkdir(exist_ok=True)
+    straight = make(0)
+    straight.run()
+    wait_for_all()
+    resumed = make(1)
+    resumed.restore(2)
+    resumed.run()
+    return {
+        "straight": straight.spread.weights(),
+        "resumed": resumed.spread.weights(),
+        "best": (straight.best, resumed.best),
+        "studies": seen,
+    }
+
+
+def main(folder: Path) -> None:
+    """Write `rank-R.pt`."""
+    world = world_from_environment()
+    with process_group(world, CPU):
+        found: dict[str, Any] = everything(world)
+        found |= {parallel: trained(world, folder / parallel, parallel) for parallel in ("ddp", "fsdp")}
+        torch.save(found, folder / f"rank-{world.rank}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
