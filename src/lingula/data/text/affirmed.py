@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from lingula.data.text.negation import scopes_of
 from lingula.data.text.normalise import normalise_text
@@ -25,6 +26,7 @@ _EMPTY = frozenset(
 """Words that say nothing on their own."""
 
 
+@lru_cache(maxsize=50_000)
 def affirmed_text(text: str) -> str:
     """Return the sentences of a report that affirm something, cut where they go on to deny; the whole report if none does.
 
