@@ -26,7 +26,7 @@ class BagOfTokens(nn.Module):
         return (self.table(tokens.ids) * tokens.mask[..., None]).sum(1) / tokens.mask.sum(1, keepdim=True)
 
 
-@pytest.mark.parametrize("head", ["linear", "mlp"])
+@pytest.mark.parametrize("head", ["linear", "batch-norm-linear", "mlp"])
 def test_learns_to_match_pairs(tiny_encoder, tiny_batch, train, head):
     method = Clip(ClipConfig(latent=16, head=head), tiny_encoder, 12)
     history = train(method, tiny_batch)
@@ -96,3 +96,13 @@ def test_missing_inputs_are_named(tiny_encoder, tiny_batch):
         frozen.losses(Embeddings(torch.ones(2, tiny_encoder.dimension)), Batch())
     with pytest.raises(ValueError, match="no tokens"):
         Clip(ClipConfig(), tiny_encoder, 6, BagOfTokens()).encode(tiny_batch)
+
+
+def test_without_a_text_head_the_text_features_are_the_shared_space(tiny_encoder, tiny_batch, train):
+    method = Clip(ClipConfig(latent=16, head="batch-norm-linear", text_head="none"), tiny_encoder, 12)
+    features = torch.randn(3, 12)
+    torch.testing.assert_close(method.encode_text(features), nn.functional.normalize(features, dim=1))
+    assert method.project_image(torch.randn(4, tiny_encoder.dimension)).shape == (4, 12)
+    assert not list(method.text_head.parameters())
+    history = train(method, tiny_batch)
+    assert history[-1] < 0.7 * history[0]

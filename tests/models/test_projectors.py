@@ -6,7 +6,7 @@ from torch import nn
 
 from lingula.models.projectors import Projector
 
-KINDS = ["linear", "mlp", "batch-norm-mlp"]
+KINDS = ["linear", "batch-norm-linear", "mlp", "batch-norm-mlp"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

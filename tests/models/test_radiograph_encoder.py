@@ -170,3 +170,14 @@ def test_imagenet_weights_in_the_local_cache_are_loaded(tmp_path, monkeypatch):
     grey = build(weights="imagenet")
     torch.testing.assert_close(grey.model.conv1[0].weight, network.conv1[0].weight.sum(1, keepdim=True))
     assert image_weights.imagenet_file(TINY) == tmp_path / "model.safetensors"
+
+
+@pytest.mark.parametrize("name", [TINY, "test_vit"])
+def test_mean_max_pooling_is_the_mean_beside_the_maximum_of_the_cells(name):
+    encoder, images = build(name, pooling="mean-max").eval(), torch.randn(2, 1, 96, 96)
+    grid = encoder.feature_map(images)
+    pooled = encoder(images)
+    assert encoder.dimension == 2 * grid.shape[1]
+    torch.testing.assert_close(pooled, torch.cat([grid.mean((2, 3)), grid.amax((2, 3))], dim=1))
+    torch.testing.assert_close(encoder.cell_features(images)[:, : grid.shape[1]], grid)
+    assert encoder.cell_features(images).shape[1] == encoder.dimension

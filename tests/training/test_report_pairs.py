@@ -32,3 +32,9 @@ def test_the_seed_decides_the_halves() -> None:
     text = {"text": " ".join(f"Finding {letter} is seen." for letter in "abcdefgh")}
     assert report_pairs([text], seed=1) == report_pairs([text], seed=1)
     assert report_pairs([text], seed=1) != report_pairs([text], seed=2)
+
+
+def test_affirmed_pairs_leave_out_denials_and_halves() -> None:
+    pairs = report_pairs([REPORT, {"text": "Effusion. Nodule."}], seed=0, affirmed=True)
+    assert pairs[0] == ("A nodule of 1.5 cm.", "Nodule.", 0)
+    assert {pair.report for pair in pairs[1:]} == {1}

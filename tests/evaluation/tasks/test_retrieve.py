@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lingula.core.errors import UserError
+from lingula.data.text.affirmed import affirmed_text
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.tasks.retrieve import group_texts, run, text_gallery
 
@@ -86,3 +87,16 @@ def test_nothing_to_search_is_an_error(make_store: Callable[..., Any], make_enco
     store = make_store(8, split=["train"] * 7 + ["test"])
     with pytest.raises(UserError, match="nothing to retrieve"):
         run(make_encoder(store), store, config())
+
+
+def test_reports_can_be_searched_by_what_they_affirm(store: Any, make_encoder: Callable[..., Any]) -> None:
+    encoder, asked = make_encoder(store, noise=0.0), list[str]()
+    whole = encoder.encode_text
+
+    def encode_text(texts: Any) -> Any:
+        asked.extend(texts)
+        return whole(texts)
+
+    encoder.encode_text = encode_text
+    run(encoder, store, config(text_view="affirmed"))
+    assert asked == [affirmed_text(text) for text in asked]

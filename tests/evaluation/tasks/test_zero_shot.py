@@ -10,7 +10,7 @@ import pytest
 from lingula.core.errors import UserError
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.metrics import auroc
-from lingula.evaluation.tasks.zero_shot import choose_scoring, prompt_scores, run
+from lingula.evaluation.tasks.zero_shot import RIDGE, choose_scoring, prompt_scores, run
 
 
 def config(**values: Any) -> EvaluateConfig:
@@ -28,10 +28,31 @@ def test_scoring_is_chosen_by_validation_auroc() -> None:
     latents = np.concatenate([known, 3 * rng.standard_normal((200, 1)), known], axis=1)
     deaf = choose_scoring(latents, positive=axes[:1], negative=axes[2:], known=known)
     assert deaf[0] == "positive"
-    assert deaf[1] == {"difference": 0.5, "positive": 1.0}
+    assert deaf[1] == {"difference": 0.5, "positive": 1.0, "unmixed": 1.0}
     shared = choose_scoring(latents, positive=axes[:1] + axes[1:2], negative=axes[1:2], known=known)
     assert shared[0] == "difference"
     assert shared[1]["difference"] == 1.0
+
+
+def test_unmixing_solves_the_ridge_problem() -> None:
+    rng = np.random.default_rng(1)
+    prompts, latents = rng.standard_normal((4, 9)), rng.standard_normal((5, 9))
+    centred = prompts - prompts.mean(axis=0)
+    weight = RIDGE * (centred**2).sum() / 4
+    stacked = np.concatenate([centred.T, np.sqrt(weight) * np.eye(4)])
+    solved = [np.linalg.lstsq(stacked, np.concatenate([latent, np.zeros(4)]), rcond=None)[0] for latent in latents]
+    np.testing.assert_allclose(prompt_scores(latents, prompts, -prompts, "unmixed"), solved, atol=1e-10)
+
+
+def test_unmixing_takes_away_what_prompts_share() -> None:
+    rng = np.random.default_rng(2)
+    frequent, rare, other, common = np.eye(4)
+    prompts = np.stack([frequent + common, rare + 0.9 * frequent + common, other + common])
+    known = (rng.random((400, 3)) < (0.5, 0.2, 0.3)).astype(float)
+    latents = known @ np.stack([3 * frequent, rare, other]) + 0.1 * rng.standard_normal((400, 4))
+    best, measured = choose_scoring(latents, prompts, -prompts, known)
+    assert best == "unmixed"
+    assert measured["unmixed"] > measured["positive"] + 0.02
 
 
 def test_scoring_can_be_fixed(store: Any, encoder: Any) -> None:
