@@ -13,6 +13,7 @@ from lingula import demo
 from lingula.cli import main
 from lingula.core.errors import UserError
 from lingula.data.store import Store
+from lingula.evaluation.result import TaskResult
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +91,23 @@ def test_wrong_use_is_one_clear_error(finished: tuple[Path, Path], tmp_path: Pat
     with pytest.raises(SystemExit) as left:
         main(["pretrain", "clip", "--store", str(store), "--run", str(runs / "clip")])
     assert left.value.code == 2
+
+
+@pytest.mark.soak
+def test_the_demo_reaches_its_bar(tmp_path: Path) -> None:
+    demo.run_demo(tmp_path / "runs", tmp_path / "store")
+
+    def result(run: str, task: str) -> TaskResult:
+        return TaskResult.load(tmp_path / "runs" / run / "evaluation" / task)
+
+    zero_shot, ceiling = (
+        result(*which).find("AUROC", "macro") for which in (("clip", "zero-shot"), ("supervised", "supervised"))
+    )
+    assert zero_shot is not None
+    assert ceiling is not None
+    assert zero_shot.value >= max(0.80, 0.85 * ceiling.value)
+    assert result("clip", "retrieve").protocol["gallery"] == 1000
+    for direction in ("text to image", "image to text"):
+        recall = result("clip", "retrieve").find("recall@1", setting=direction)
+        assert recall is not None
+        assert recall.value >= 20 * recall.chance

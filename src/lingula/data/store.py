@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -226,7 +225,7 @@ def _read_about(path: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = read_json(file)
         version = about["version"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+    except (UserError, KeyError, TypeError):
         raise UserError(f"{file} is not a store's description", "Prepare the store anew with --overwrite.") from None
     if version != STORE_VERSION:
         remedy = "Prepare it anew with --overwrite." if version < STORE_VERSION else "Update lingula."

@@ -82,7 +82,7 @@ def _differences(folder: Path, now: dict[str, Any]) -> str:
     """Name what differs between a store's settings and these, empty where nothing does."""
     try:
         before = read_json(folder / PREPARE_FILE)
-    except ValueError:
+    except UserError:
         before = None
     if not isinstance(before, dict):
         return f"its {PREPARE_FILE} is damaged"
