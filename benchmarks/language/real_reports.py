@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lingula.core.files import write_text
-from lingula.data.text.normalise import normalise_text
 from lingula.data.splits import SPLITS, split_of
+from lingula.data.text.normalise import normalise_text
 
 FRACTIONS = (0.7, 0.1, 0.2)
 CT_LABELS = 18
