@@ -88,7 +88,7 @@ def make_batch(rows: slice) -> Batch:
     lengths = torch.tensor([2, 12, 3, 9, 2, 11, 4, 10, 3, 12, 2, 7])[rows]
     mask = torch.arange(int(lengths.max())) < lengths[:, None]
     tokens = Tokens(ids[rows, : mask.shape[1]] * mask, mask)
-    groups = torch.arange(SIZE) // 2 * 2**60 // 7
+    groups = torch.arange(SIZE) * 2 // 3 * (2**60 // 9)
     own = [f"study-{row}" for row in range(SIZE)][rows]
     return Batch(own, images[rows], groups=groups[rows], tokens=tokens, text_features=features[rows], labels=labels[rows])
 

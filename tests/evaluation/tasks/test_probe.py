@@ -9,7 +9,9 @@ import pytest
 
 from lingula.core.errors import UserError
 from lingula.evaluation.config import EvaluateConfig
-from lingula.evaluation.tasks.probe import draw_patients, run
+from lingula.evaluation.embeddings import embed
+from lingula.evaluation.tasks.common import Partition
+from lingula.evaluation.tasks.probe import draw_patients, fit_partition, run
 
 
 def config(**values: Any) -> EvaluateConfig:
@@ -34,6 +36,14 @@ def test_test_labels_do_not_leak(make_store: Callable[..., Any], make_encoder: C
     after = run(encoder, store, config(fraction=[1.0], label=["Edema"])).predictions
     for name in ("score", "threshold"):
         assert before.column(name) == after.column(name)
+
+
+def test_the_score_of_an_image_does_not_depend_on_the_other_test_images(store: Any, encoder: Any) -> None:
+    images, settings = embed(encoder, store, np.arange(240)), config()
+    whole = Partition(np.arange(120), np.arange(120, 180), np.arange(180, 240))
+    alone = Partition(whole.train, whole.val, whole.test[:3])
+    expected = fit_partition(store, images, ["Edema"], settings, whole)[0][:3]
+    np.testing.assert_allclose(fit_partition(store, images, ["Edema"], settings, alone)[0], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_features_of_any_scale_and_constant_ones_are_standardised(

@@ -46,7 +46,7 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
                 train = draw_patients(store, labelled(store, part.train, cohort.findings, config), fraction, config.seed + draw)
                 sizes.append(len(train))
                 drawn = Partition(train, part.val, part.test)
-                scores, thresholds, lacking, fallback = _fit(store, images, cohort.findings, config, drawn)
+                scores, thresholds, lacking, fallback = fit_partition(store, images, cohort.findings, config, drawn)
                 fits.append((part.test, scores, thresholds))
                 unlearned, unchosen = unlearned + lacking, unchosen + fallback
         name = fraction_name(fraction)
@@ -102,7 +102,7 @@ def draw_patients(store: Store, rows: RowNumbers, fraction: float, seed: int) ->
     return chosen
 
 
-def _fit(
+def fit_partition(
     store: Store, images: ImageEmbeddings, findings: list[str], config: EvaluateConfig, part: Partition
 ) -> tuple[ImageScores, PerFinding, int, int]:
     """Fit on train, choose C and thresholds on val, score test; also count one-class trainings and validations."""
