@@ -6,7 +6,7 @@ RUN := .venv/bin
 # A variable of an active environment must not lead uv or Python elsewhere.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME CONDA_PREFIX
 
-.PHONY: help setup demo test check soak mutants bench format clean
+.PHONY: help setup demo test check soak mutants bench audit format clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -38,6 +38,9 @@ mutants: setup ## seed faults into a copy of the source, one by one: the tests m
 
 bench: setup ## speed of the parts, each as a ratio within one run
 	for script in benchmarks/*.py; do $(RUN)/python $$script || exit 1; done
+
+audit: setup ## hashes of the lock file, licences, known vulnerabilities (needs the network)
+	PATH="$(abspath $(dir $(UV))):$$PATH" $(RUN)/python tools/audit.py
 
 format: setup ## put the code in its format
 	$(RUN)/ruff format .

@@ -128,7 +128,7 @@ def test_a_constant_image_is_kept_and_verify_warns_of_it(make_table: Callable[..
     Image.new("L", (40, 30), 77).save(table.parent / "1.png")
     prepare(CsvSource(table), tmp_path / "store", PrepareConfig(size=40), workers=1)
     (problem,) = verify(Store.open(tmp_path / "store"))
-    assert (problem.severity, problem.message) == ("warning", "1 images are constant (first: 1.png)")
+    assert (problem.severity, problem.message) == ("warning", "1 images are constant (first: 1.png:0)")
 
 
 def test_a_path_outside_the_root_is_quarantined_and_never_opened(make_table: Callable[..., Path], tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_leaks_between_splits_are_found(make_table: MakeTable, tmp_path: Path) -
     shutil.copy(table.parent / "0.png", table.parent / "3.png")
     store = _store(table, tmp_path / "store")
     assert [each.message for each in verify(store)] == [
-        "1 images repeat another one (first: 0.png, 3.png)",
+        "1 images repeat another one (first: 0.png:0, 3.png:0)",
         "1 images are in more than one split (train and val: 1)",
         "2 of 2 distinct texts are in more than one split (test and train: 1, train and val: 1)",
     ]

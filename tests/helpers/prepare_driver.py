@@ -37,6 +37,7 @@ def start(table: Path, store: Path, *options: str, workers: int = 1, **settings:
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
     environment = {**os.environ, "PYTHONPATH": path, **{name: str(value) for name, value in settings.items()}}
     words = f"data prepare csv --table {table} --store {store} --size 32 --shard-studies 5 --workers {workers}".split()
+    words.append("--keep-identifiers")
     command = [sys.executable, "-c", code, *words, *options]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 import tyro
 
@@ -17,6 +17,11 @@ from lingula.data.sources.dicom_config import DicomConfig
 
 if TYPE_CHECKING:
     from lingula.data.study import Source
+
+
+class _Identifiers(TypedDict):
+    hash_identifiers: bool
+    salt: bytes | None
 
 
 @dataclass(kw_only=True)
@@ -38,13 +43,17 @@ class _Prepare:
         """The studies to prepare."""
         raise UserError("no source", "Call lingula data prepare csv, dicom or phantom.")
 
+    def identifiers(self) -> _Identifiers:
+        """How `prepare` treats the ids of studies and patients: those of synthetic ones stay."""
+        return {"hash_identifiers": False, "salt": None}
+
     def run(self) -> None:
         """Prepare, and print what the store holds."""
         from lingula.data.prepare import prepare
         from lingula.data.sources.text_labels import TextLabels
 
         source = TextLabels(self.source()) if self.labels_from_text else self.source()
-        summary = prepare(source, self.store, self.settings, workers=self.workers, overwrite=self.overwrite)
+        summary = prepare(source, self.store, self.settings, workers=self.workers, overwrite=self.overwrite, **self.identifiers())
         everything = summary.counts["all"]
         print(f"{summary.store}: " + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in everything.items()))
         if summary.quarantined:
@@ -54,7 +63,25 @@ class _Prepare:
 
 
 @dataclass(kw_only=True)
-class PrepareCsv(_Prepare):
+class _PrepareReal(_Prepare):
+    """What preparing patients' data needs besides."""
+
+    keep_identifiers: bool = False
+    """Write the ids of studies and patients as they are, instead of salted hashes of them."""
+    salt_file: Path | None = None
+    """File of the salt (16 bytes or more); the store's own, or else a random one, where none is given."""
+
+    def identifiers(self) -> _Identifiers:
+        """How `prepare` treats the ids of studies and patients: hashed unless asked."""
+        from lingula.data.identifiers import read_salt
+
+        if self.keep_identifiers and self.salt_file:
+            raise UserError("--keep-identifiers and --salt-file exclude each other", "Give one of them.")
+        return {"hash_identifiers": not self.keep_identifiers, "salt": read_salt(self.salt_file) if self.salt_file else None}
+
+
+@dataclass(kw_only=True)
+class PrepareCsv(_PrepareReal):
     """Make a store from a table with one row per image: image path, text, labels, patient, split, boxes, masks."""
 
     table: Path
@@ -72,7 +99,7 @@ class PrepareCsv(_Prepare):
 
 
 @dataclass(kw_only=True)
-class PrepareDicom(_Prepare):
+class PrepareDicom(_PrepareReal):
     """Make a store from a folder of DICOM radiographs, with or without a table of reports and labels."""
 
     root: Path

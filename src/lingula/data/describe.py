@@ -156,8 +156,8 @@ def _skipped(reasons: dict[str, int]) -> Table:
 
 
 def _quarantine(store: Store) -> Table:
-    table = _table("Quarantine: left out, with the reason", "reason", ("items", "for example"))
-    reasons, paths = (store.quarantine.column(name).to_pylist() for name in ("reason", "path"))
+    table = _table("Quarantine: left out, with the reason", "reason", ("items", "study, for example"))
+    reasons, studies = (store.quarantine.column(name).to_pylist() for name in ("reason", "study_id"))
     for reason, count in Counter(reasons).most_common():
-        table.add_row(reason, f"{count:,}", paths[reasons.index(reason)])
+        table.add_row(reason, f"{count:,}", studies[reasons.index(reason)])
     return table

@@ -13,6 +13,7 @@ from lingula.core.errors import UserError
 from lingula.core.files import explained_writing, read_json, write_json
 from lingula.core.lock import locked
 from lingula.core.progress import ProgressBar
+from lingula.data.identifiers import claim_pseudonyms
 from lingula.data.prepare_config import PrepareConfig
 from lingula.data.shard_pool import ShardPool
 from lingula.data.shards import shard_fingerprint, shard_is_whole
@@ -55,12 +56,18 @@ class _Plan:
 
 
 def prepare(
-    source: Source, store: Path, settings: PrepareConfig | None = None, workers: int = 2, overwrite: bool = False
+    source: Source,
+    store: Path,
+    settings: PrepareConfig | None = None,
+    workers: int = 2,
+    overwrite: bool = False,
+    hash_identifiers: bool = False,
+    salt: bytes | None = None,
 ) -> PrepareSummary:
     """Make a store of a source, or finish one that was interrupted.
 
     Finished shards are kept as they are, whatever ended the earlier call. The result depends on source and settings only,
-    not on the number of workers. One call at a time works on a store.
+    not on the number of workers (with hashed identifiers: and on the salt). One call at a time works on a store.
 
     Args:
         source: Studies and their images.
@@ -68,6 +75,8 @@ def prepare(
         settings: Image size, shard size, split.
         workers: Processes that read images; 1 reads in this process.
         overwrite: Replace a store that was made with other settings; it stays until the new one is finished.
+        hash_identifiers: Replace the ids of studies and patients by salted hashes; splits are by the ids of the source.
+        salt: What to hash with; None: the salt of the store that is finished or replaced, else a random one.
 
     Raises:
         UserError: The source is empty or contradicts itself (a study twice, a patient in two splits), the folder holds
@@ -76,11 +85,17 @@ def prepare(
     settings = settings or PrepareConfig()
     plan = _check(source)
     described = {"source": source.name, "source_settings": source.settings(), **settings.model_dump(mode="json")}
+    if hash_identifiers:
+        described["identifiers"] = "hashed"
     described = json.loads(json.dumps(described))
     fingerprints: list[str] = []
     with explained_writing(store), locked(store, "preparing"):
         place = claim(store, described, overwrite)
-        written = _write_shards(source, plan, settings, described, place, workers, fingerprints)
+        pseudonyms = claim_pseudonyms(place, store, salt) if hash_identifiers else None
+        if pseudonyms:
+            described["salt_fingerprint"] = pseudonyms.fingerprint
+        with ShardPool(source, settings, workers, pseudonyms) as pool:
+            written = _write_shards(source, plan, settings, described, place, pool, fingerprints)
         if written or not (place / STORE_FILE).is_file():
             write_json(place / STORE_FILE, summarise_store(source, described, place, len(fingerprints)))
         put_in_place(place, store)
@@ -117,12 +132,12 @@ def _write_shards(
     settings: PrepareConfig,
     described: dict[str, Any],
     store: Path,
-    workers: int,
+    pool: ShardPool,
     fingerprints: list[str],
 ) -> int:
     """Write the shards that are not there yet, at most a few in memory; return how many."""
     written = 0
-    with ProgressBar("preparing", plan.studies) as bar, ShardPool(source, settings, workers) as pool:
+    with ProgressBar("preparing", plan.studies) as bar:
         for number, studies in enumerate(_shards_of(source, plan, settings)):
             folder = store / SHARDS_FOLDER / shard_name(number)
             fingerprints.append(shard_fingerprint(described, studies))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lingula.core.errors import UserError
+from lingula.data.identifiers import Pseudonyms
 from lingula.data.prepare_config import PrepareConfig
 from lingula.data.shards import write_shard
 from lingula.data.study import Source, Study
@@ -29,10 +30,11 @@ class ShardPool:
         source: Where the images come from; it is pickled once per worker.
         settings: Size and depth of the stored images.
         workers: Processes; with 1 everything happens in this process.
+        pseudonyms: What identifiers are replaced by; None: they are written as they are.
     """
 
-    def __init__(self, source: Source, settings: PrepareConfig, workers: int) -> None:
-        self._source, self._settings, self._workers = source, settings, workers
+    def __init__(self, source: Source, settings: PrepareConfig, workers: int, pseudonyms: Pseudonyms | None = None) -> None:
+        self._source, self._settings, self._workers, self._pseudonyms = source, settings, workers, pseudonyms
         self._running: dict[Future[None], int] = {}
         self._pool: ProcessPoolExecutor | None = None
 
@@ -50,12 +52,12 @@ class ShardPool:
             UserError: A worker process died.
         """
         if self._workers <= 1:
-            write_shard(self._source, studies, self._settings, folder, fingerprint)
+            write_shard(self._source, studies, self._settings, folder, fingerprint, self._pseudonyms)
             yield len(studies)
             return
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            start = (self._source, self._settings)
+            start = (self._source, self._settings, self._pseudonyms)
             self._pool = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_start_worker, initargs=start)
         try:
             self._running[self._pool.submit(_write_in_worker, studies, folder, fingerprint)] = len(studies)
@@ -95,10 +97,10 @@ _PARENT_DEATH_SIGNAL = 1
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(source: Source, settings: PrepareConfig) -> None:
+def _start_worker(source: Source, settings: PrepareConfig, pseudonyms: Pseudonyms | None) -> None:
     """Keep what every shard needs; leave interrupts to the parent, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker.update(source=source, settings=settings)
+    _worker.update(source=source, settings=settings, pseudonyms=pseudonyms)
     if sys.platform == "linux":  # the kernel is quicker than the thread: nothing is written once the parent's lock is free
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -112,4 +114,4 @@ def _end_with_parent() -> None:
 
 
 def _write_in_worker(studies: list[Study], folder: Path, fingerprint: str) -> None:
-    write_shard(_worker["source"], studies, _worker["settings"], folder, fingerprint)
+    write_shard(_worker["source"], studies, _worker["settings"], folder, fingerprint, _worker["pseudonyms"])

@@ -16,6 +16,7 @@ from PIL import Image
 
 from lingula.core.files import atomic_folder, read_json, sha256_of, sha256_of_file
 from lingula.core.types import Pixels, RegionMask
+from lingula.data.identifiers import Pseudonyms
 from lingula.data.prepare_config import PrepareConfig
 from lingula.data.readers import UnreadableImage, fit_mask, fit_square, fitted_shape, to_depth
 from lingula.data.store_schema import INDEX_FILE, INDEX_SCHEMA, PIXELS_FILE, QUARANTINE_FILE, QUARANTINE_SCHEMA, SHARD_FILE
@@ -38,7 +39,14 @@ def shard_is_whole(folder: Path, fingerprint: str) -> bool:
         return False
 
 
-def write_shard(source: Source, studies: Sequence[Study], settings: PrepareConfig, folder: Path, fingerprint: str) -> None:
+def write_shard(
+    source: Source,
+    studies: Sequence[Study],
+    settings: PrepareConfig,
+    folder: Path,
+    fingerprint: str,
+    pseudonyms: Pseudonyms | None = None,
+) -> None:
     """Read the images of some studies and commit them as one shard, by rename; images that cannot be read are quarantined.
 
     Args:
@@ -47,22 +55,24 @@ def write_shard(source: Source, studies: Sequence[Study], settings: PrepareConfi
         settings: Size and depth of the stored images.
         folder: The shard's folder; it must not exist.
         fingerprint: Goes into the shard's own description.
+        pseudonyms: What identifiers are replaced by, after reading; None: they are written as they are.
     """
     squares: list[Pixels] = []
     records: list[Record] = []
     quarantine: list[Record] = []
     for study in studies:
+        shown = _named_by(study, pseudonyms)
         for number, reference in enumerate(study.images):
             try:
                 picture = source.read(study, number)
-                stored = _store_picture(study, number, picture, settings)
+                stored = _store_picture(shown, number, picture, settings)
             except UnreadableImage as error:
-                quarantine.append({"study_id": study.study_id, "path": reference.path, "reason": error.reason})
+                quarantine.append({"study_id": shown.study_id, "path": reference.path, "reason": error.reason})
                 continue
             square, record, problems = stored
             squares.append(square)
             records.append(record)
-            quarantine += [{"study_id": study.study_id, "path": path, "reason": reason} for path, reason in problems]
+            quarantine += [{"study_id": shown.study_id, "path": path, "reason": reason} for path, reason in problems]
     dtype = np.uint8 if settings.bit_depth == 8 else np.uint16
     pixels = np.stack(squares) if squares else np.zeros((0, settings.size, settings.size), dtype=dtype)
     about = {"fingerprint": fingerprint, "studies": len(studies), "images": len(records)}
@@ -71,6 +81,13 @@ def write_shard(source: Source, studies: Sequence[Study], settings: PrepareConfi
     except OSError:
         if not shard_is_whole(folder, fingerprint):  # the worker of a killed process may have been a moment faster
             raise
+
+
+def _named_by(study: Study, pseudonyms: Pseudonyms | None) -> Study:
+    if pseudonyms is None:
+        return study
+    ids = {"study_id": pseudonyms.study(study.study_id), "patient_id": pseudonyms.patient(study.patient_id)}
+    return study.model_copy(update=ids)
 
 
 def _commit(folder: Path, pixels: np.ndarray, records: list[Record], quarantine: list[Record], about: Record) -> None:

@@ -89,5 +89,6 @@ def _differences(folder: Path, now: dict[str, Any]) -> str:
     if before.get("version") != STORE_VERSION:
         return f"version {before.get('version')} instead of {STORE_VERSION}"
     flat_before, flat_now = ({**values, **values.get("source_settings", {})} for values in (before, now))
-    keys = [key for key in flat_now if key != "source_settings" and flat_before.get(key) != flat_now[key]]
-    return ", ".join(f"{key}: {flat_before.get(key)!r} instead of {flat_now[key]!r}" for key in keys[:3])
+    known = [*flat_now, *(key for key in ("identifiers",) if key in flat_before and key not in flat_now)]
+    keys = [key for key in known if key != "source_settings" and flat_before.get(key) != flat_now.get(key)]
+    return ", ".join(f"{key}: {flat_before.get(key)!r} instead of {flat_now.get(key)!r}" for key in keys[:3])

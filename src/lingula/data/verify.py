@@ -83,13 +83,13 @@ def _pixel_problems(store: Store) -> list[str]:
 def _constant_images(store: Store) -> list[str]:
     """Find images that show nothing: every stored pixel, padding apart, is the same."""
     blank = []
-    content = zip(*(store.column(name) for name in ("height", "width", "path")), strict=True)
-    for row, (height, width, path) in enumerate(content):
+    content = zip(*(store.column(name) for name in ("height", "width", "row_id")), strict=True)
+    for row, (height, width, name) in enumerate(content):
         rows, columns, _ = fitted_shape(height, width, store.size)
         top, left = store.column("pad_top")[row], store.column("pad_left")[row]
         seen = store.pixels(row)[top : top + rows, left : left + columns]
         if seen.min() == seen.max():
-            blank.append(path)
+            blank.append(name)
     return [f"{len(blank)} images are constant (first: {blank[0]})"] if blank else []
 
 
@@ -104,7 +104,7 @@ def _duplicate_problems(store: Store) -> list[Problem]:
     counts = Counter(hashes)
     twins = [hash_ for hash_, count in counts.items() if count > 1]
     if twins:
-        first = [path for path, hash_ in zip(store.column("path"), hashes, strict=True) if hash_ == twins[0]]
+        first = [name for name, hash_ in zip(store.column("row_id"), hashes, strict=True) if hash_ == twins[0]]
         extra = sum(counts[hash_] - 1 for hash_ in twins)
         problems.append(Problem("warning", f"{extra} images repeat another one (first: {', '.join(first[:3])})"))
     across = [splits for splits in _splits_by(hashes, store).values() if len(splits) > 1]
