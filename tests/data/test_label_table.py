@@ -34,7 +34,17 @@ ROWS = [
 
 def test_prepare_labels_from_text_and_keeps_what_the_source_says(make_table: MakeTable, tmp_path: Path) -> None:
     table, store = make_table(ROWS), tmp_path / "store"
-    options = ["--table", str(table), "--store", str(store), "--finding-columns", "Pneumonia", "--workers", "1"]
+    options = [
+        "--table",
+        str(table),
+        "--store",
+        str(store),
+        "--finding-columns",
+        "Pneumonia",
+        "--workers",
+        "1",
+        "--keep-identifiers",
+    ]
     main(["data", "prepare", "csv", *options, "--labels-from-text"])
     labels = {study: dict(each) for study, each in zip(*map(Store.open(store).column, ("study_id", "labels")), strict=True)}
     assert labels["s"] == {"No Finding": 0, "Cardiomegaly": 1, "Pleural Effusion": 0, "Pneumonia": 1}

@@ -250,7 +250,7 @@ def test_a_full_disk_is_one_clear_line_and_the_next_call_goes_on(
     (tmp_path / "disk").mkdir()
     store = tmp_path / "disk/store"
     words = ["data", "prepare", "csv", "--table", str(twelve), "--store", str(store), "--workers", "1"]
-    words += ["--size", "32", "--shard-studies", "5"]
+    words += ["--size", "32", "--shard-studies", "5", "--keep-identifiers"]
     call = shlex.join([sys.executable, "-c", "from lingula.cli import main; main()", *words])
     script = f"""
 {MOUNT.format(size=size, folder=tmp_path / "disk")}
