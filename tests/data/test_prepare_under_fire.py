@@ -26,6 +26,7 @@ from lingula.data.prepare import prepare
 from lingula.data.prepare_config import PrepareConfig
 from lingula.data.sources.csv_table import CsvSource
 from lingula.data.store import Store
+from lingula.data.store_schema import SHARDS_FOLDER, STORE_FILE
 
 SMALL = PrepareConfig(size=32, shard_studies=5)
 MOUNT = "mount -t tmpfs -o size={size} tmpfs {folder}"
@@ -53,6 +54,13 @@ def _finish(table: Path, store: Path, undisturbed: Path, overwrite: bool = False
     assert _hashes(store) == _hashes(undisturbed)
     assert Store.open(store).fingerprint == Store.open(undisturbed).fingerprint
     assert [path.name for path in store.parent.iterdir()] == [store.name]
+
+
+def _at_work(table: Path, store: Path, folder: Path) -> tuple[subprocess.Popen[str], int]:
+    """Start prepare with two workers, and wait until one is held at an image; return the process and that worker's number."""
+    gate = folder / "gate"
+    process = prepare_driver.start(table, store, workers=2, GATE="images/07.png", GATE_FILE=gate)
+    return process, _wait_for(gate, process)
 
 
 def _wait_for(file: Path, process: subprocess.Popen[str]) -> int:
@@ -142,9 +150,7 @@ def test_killed_at_random_times_again_and_again(twelve: Path, store: Path, undis
 def test_a_killed_worker_is_one_clear_line_and_the_next_call_goes_on(
     twelve: Path, store: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
-    gate = tmp_path / "gate"
-    process = prepare_driver.start(twelve, store, workers=2, GATE="images/07.png", GATE_FILE=gate)
-    worker = _wait_for(gate, process)
+    process, worker = _at_work(twelve, store, tmp_path)
     assert worker != process.pid
     os.kill(worker, signal.SIGKILL)
     _, said = process.communicate(timeout=60)
@@ -158,9 +164,7 @@ def test_a_killed_worker_is_one_clear_line_and_the_next_call_goes_on(
 def test_a_killed_parent_takes_its_workers_along_and_leaves_no_lock_in_the_way(
     twelve: Path, store: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
-    gate = tmp_path / "gate"
-    process = prepare_driver.start(twelve, store, workers=2, GATE="images/07.png", GATE_FILE=gate)
-    worker = _wait_for(gate, process)
+    process, worker = _at_work(twelve, store, tmp_path)
     process.kill()
     process.communicate()
     assert lock_file_of(store).is_file()
@@ -299,3 +303,21 @@ def test_saved_pixels_are_the_bytes_of_numpy(undisturbed: Path, tmp_path: Path) 
     np.save(tmp_path / "again.npy", np.load(file))
     assert (tmp_path / "again.npy").read_bytes() == file.read_bytes()
     assert Image.fromarray(np.load(file)[0]).size == (32, 32)
+
+
+def test_a_shard_whose_description_is_cut_asks_to_be_replaced(twelve: Path, store: Path, undisturbed: Path) -> None:
+    prepare(CsvSource(twelve), store, SMALL, workers=1)
+    (store / STORE_FILE).unlink()
+    description = store / SHARDS_FOLDER / "00001" / "shard.json"
+    description.write_text(description.read_text()[:20])
+    with pytest.raises(UserError, match=r"00001 holds other studies.*--overwrite"):
+        prepare(CsvSource(twelve), store, SMALL, workers=1)
+    _finish(twelve, store, undisturbed, overwrite=True)
+
+
+def test_a_store_whose_settings_are_cut_asks_to_be_replaced(twelve: Path, store: Path, undisturbed: Path) -> None:
+    prepare(CsvSource(twelve), store, SMALL, workers=1)
+    (store / "prepare.json").write_text("{")
+    with pytest.raises(UserError, match=r"prepare\.json is damaged"):
+        prepare(CsvSource(twelve), store, SMALL, workers=1)
+    _finish(twelve, store, undisturbed, overwrite=True)

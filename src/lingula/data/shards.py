@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from lingula.core.errors import UserError
 from lingula.core.files import atomic_folder, read_json, sha256_of, sha256_of_file
 from lingula.core.types import Pixels, RegionMask
 from lingula.data.identifiers import Pseudonyms
@@ -35,7 +36,7 @@ def shard_is_whole(folder: Path, fingerprint: str) -> bool:
     file = folder / SHARD_FILE
     try:
         return file.is_file() and bool(read_json(file)["fingerprint"] == fingerprint)
-    except (ValueError, KeyError, TypeError):
+    except (UserError, KeyError, TypeError):
         return False
 
 

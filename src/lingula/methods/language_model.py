@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from lingula.core.errors import UserError
-from lingula.methods.masked_language_model import Note, train_masked
+from lingula.methods.masked_language_model import train_masked
 from lingula.methods.sentence_matching import Pairs, TextPair, train_matching, train_words
+from lingula.methods.text_descent import Note
 from lingula.methods.tokeniser import PADDING, SPECIAL, train_tokeniser
 from lingula.models.text_config import SmallLanguageModelConfig
 from lingula.models.text_encoder import TextEncoder

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from lingula.core.progress import ProgressBar
+from lingula.methods.text_descent import Note, descend
 from lingula.methods.tokeniser import MASK, SPECIAL
 from lingula.models.text_config import SmallLanguageModelConfig
 from lingula.models.text_encoder import TextEncoder, multiplies_fast_in_bf16
 
 IGNORED = -100
-Note = Callable[[int, Mapping[str, float]], None]
-"""Told the steps done so far and what was measured in the last one."""
 
 
 def mask_tokens(ids: Tensor, vocabulary: int, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -64,35 +62,22 @@ def train_masked(
     model.requires_grad_(True).train()
     model.bert.embeddings.word_embeddings.requires_grad_(False)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     fast = multiplies_fast_in_bf16(encoder.device)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: warm_up_and_decay(step, config.steps))
     batches = token_batches([len(row) for row in ids], config.batch_tokens, seed)
-    with ProgressBar("Masked language modelling", config.steps, hidden=not progress) as bar:
-        for step in range(config.steps):
-            tokens = encoder.pad([ids[row] for row in next(batches)])
-            masked, targets = mask_tokens(tokens.ids, model.config.vocab_size, config.masked_share, generator)
-            offset = int(torch.randint(config.max_tokens - masked.shape[1] + 1, (), generator=generator))
-            positions = torch.arange(offset, offset + masked.shape[1])[None]
-            with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-                hidden = model.bert(input_ids=masked, attention_mask=tokens.mask.long(), position_ids=positions)[0]
-                asked = targets != IGNORED
-                logits = model.cls(hidden[asked])
-            loss = cross_entropy(logits.float(), targets[asked], reduction="sum") / asked.sum().clamp_min(1)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(trained, 1.0)
-            optimiser.step()
-            schedule.step()
-            bar.advance()
-            bar.note(f"loss {loss.item():.2f}")
-            note(step + 1, {"masked_loss": loss.item()})
 
+    def loss_of_next() -> Tensor:
+        tokens = encoder.pad([ids[row] for row in next(batches)])
+        masked, targets = mask_tokens(tokens.ids, model.config.vocab_size, config.masked_share, generator)
+        offset = int(torch.randint(config.max_tokens - masked.shape[1] + 1, (), generator=generator))
+        positions = torch.arange(offset, offset + masked.shape[1])[None]
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+            hidden = model.bert(input_ids=masked, attention_mask=tokens.mask.long(), position_ids=positions)[0]
+            asked = targets != IGNORED
+            logits = model.cls(hidden[asked])
+        return cross_entropy(logits.float(), targets[asked], reduction="sum") / asked.sum().clamp_min(1)
 
-def warm_up_and_decay(step: int, steps: int) -> float:
-    """Return the share of the peak learning rate at a step: linear warm-up over 10 % of the steps, then linear decay."""
-    warm_up = max(steps // 10, 1)
-    return min((step + 1) / warm_up, (steps - step) / max(steps - warm_up, 1))
+    title = "Masked language modelling"
+    descend(title, loss_of_next, trained, config.learning_rate, config.steps, "masked_loss", progress, note)
 
 
 def token_batches(lengths: Sequence[int], batch_tokens: int, seed: int) -> Iterator[list[int]]:

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, embedding_bag, normalize
 
 from lingula.core.errors import UserError
-from lingula.core.progress import ProgressBar
-from lingula.methods.masked_language_model import Note, warm_up_and_decay
+from lingula.methods.text_descent import Note, descend
 from lingula.models.text_config import SmallLanguageModelConfig
 from lingula.models.text_encoder import TextEncoder, multiplies_fast_in_bf16
 
@@ -130,8 +129,6 @@ def train_words(
     """
     known = weights > 0
     trained = [nn.Parameter(embeddings.clone()), nn.Parameter(weights.clamp_min(1e-6).log())]
-    optimiser = torch.optim.AdamW(trained, lr=config.word_learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: warm_up_and_decay(step, config.word_steps))
     generator = torch.Generator().manual_seed(seed)
 
     def encode(rows: list[list[int]]) -> Tensor:
@@ -141,17 +138,13 @@ def train_words(
         return embedding_bag(flat, trained[0], starts, mode="sum", per_sample_weights=trained[1].exp()[flat] * kept)
 
     batches = pairs.batches(config.sentence_pairs, seed)
-    with ProgressBar("Matching texts by their words", config.word_steps, hidden=not progress) as bar:
-        for step in range(config.word_steps):
-            first, second, same = next(batches)
-            loss = matching_loss(encode(first), encode(second), same, config.temperature)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
-            bar.advance()
-            bar.note(f"loss {loss.item():.2f}")
-            note(step + 1, {"word_loss": loss.item()})
+
+    def loss_of_next() -> Tensor:
+        first, second, same = next(batches)
+        return matching_loss(encode(first), encode(second), same, config.temperature)
+
+    rate, steps = config.word_learning_rate, config.word_steps
+    descend("Matching texts by their words", loss_of_next, trained, rate, steps, "word_loss", progress, note, clip_norm=None)
     with torch.no_grad():
         lengths = trained[0].norm(dim=1)
         return normalize(trained[0], dim=1), torch.where(known, trained[1].exp() * lengths, 0.0)
@@ -173,28 +166,22 @@ def train_matching(
     encoder.model.requires_grad_(True)
     encoder.model.embeddings.requires_grad_(False)
     trained = [parameter for parameter in encoder.model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=config.sentence_learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: warm_up_and_decay(step, config.sentence_steps))
     batches = pairs.batches(config.sentence_pairs, seed)
     fast = multiplies_fast_in_bf16(encoder.device)
     encoder.frozen = False
     _set_dropout(encoder.model, config.dropout)
     encoder.train()
-    with torch.random.fork_rng(devices=[]), ProgressBar("Matching texts", config.sentence_steps, hidden=not progress) as bar:
+
+    def loss_of_next() -> Tensor:
+        *sides, same = next(batches)
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+            first, second = (encoder(encoder.pad(side)).float() for side in sides)
+        return matching_loss(first, second, same, config.temperature)
+
+    rate, steps = config.sentence_learning_rate, config.sentence_steps
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for step in range(config.sentence_steps):
-            *sides, same = next(batches)
-            with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-                first, second = (encoder(encoder.pad(side)).float() for side in sides)
-            loss = matching_loss(first, second, same, config.temperature)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(trained, 1.0)
-            optimiser.step()
-            schedule.step()
-            bar.advance()
-            bar.note(f"loss {loss.item():.2f}")
-            note(step + 1, {"matching_loss": loss.item()})
+        descend("Matching texts", loss_of_next, trained, rate, steps, "matching_loss", progress, note)
     _set_dropout(encoder.model, 0.0)
     encoder.frozen = True
     encoder.requires_grad_(False).eval()

@@ -33,9 +33,9 @@ def find_text_encoder(config: PretrainConfig, store: Store, rows: RowNumbers) ->
     """
     if config.text_encoder.name != "small":
         return load_text_encoder(config.text_encoder)
-    folder = small_model_folder(config, store, rows)
+    texts = small_model_texts(config, store, rows)
+    folder = small_model_folder(config, store, texts)
     if not folder.is_dir():
-        texts = distinct_texts(store, rows, config.data.sections, "mixed")
         small, seed, affirmed = config.text_encoder.small, config.runtime.seed, config.data.text_view == "affirmed"
         reports = _reports(store, rows, config.data.sections)
         pairs = report_pairs(reports, seed, affirmed) if small.needs_pairs else []
@@ -54,9 +54,13 @@ def _reports(store: Store, rows: RowNumbers, sections: Sequence[str] | None) -> 
     return [{name: text for name, text in report.items() if sections is None or name in sections} for report in found.values()]
 
 
-def small_model_folder(config: PretrainConfig, store: Store, rows: RowNumbers) -> Path:
-    """Return where the small model of these rows' texts and these settings is kept, trained or not."""
-    texts = distinct_texts(store, rows, config.data.sections, "mixed")
+def small_model_texts(config: PretrainConfig, store: Store, rows: RowNumbers) -> list[str]:
+    """List what the small model of these rows is trained on: reports and their sentences."""
+    return distinct_texts(store, rows, config.data.sections, "mixed")
+
+
+def small_model_folder(config: PretrainConfig, store: Store, texts: Sequence[str]) -> Path:
+    """Return where the small model of these texts and settings is kept, trained or not."""
     affirmed = str(config.data.text_view == "affirmed")
     key = sha256_of(config.text_encoder.small.model_dump_json(), str(config.runtime.seed), affirmed, *texts)
     return store.path / "language_models" / key[:16]

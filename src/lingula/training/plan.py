@@ -17,7 +17,7 @@ from lingula.methods.parameters import ParameterReport, parameter_report
 from lingula.models.text_encoder import TextEncoder, load_text_encoder
 from lingula.training.assembly import Samples, build_method, choose_samples, count_steps, needs_text, training_loader
 from lingula.training.config import PretrainConfig
-from lingula.training.language import small_model_folder
+from lingula.training.language import small_model_folder, small_model_texts
 
 _ADAM_BYTES = 4 + 8
 """Per trainable parameter: its gradient and AdamW's two moments, fp32."""
@@ -104,7 +104,7 @@ def _text_side(config: PretrainConfig, store: Store, samples: Samples) -> tuple[
         return None, None, 0
     settings = config.text_encoder
     if settings.name == "small":
-        folder = small_model_folder(config, store, samples.train)
+        folder = small_model_folder(config, store, small_model_texts(config, store, samples.train))
         if not folder.is_dir():
             return None, len(pooled_layers(settings.small)) * settings.small.width, _small_model_parameters(config)
         settings = settings.model_copy(update={"name": str(folder)})

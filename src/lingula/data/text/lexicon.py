@@ -13,7 +13,6 @@ SUPPORT = "Support Devices"
 _GAP = r"(?:,? [\w/-]+){0,4}?,? "
 _IS = r"(?: [\w/-]+){0,5}? "
 _NORMAL = r"(?:normal|unremarkable|within normal|wnl|stable and normal|nonenlarged|not enlarged)"
-_LARGE = r"(?:enlarged|prominent|increased|dilated|generous)"
 _LUNG = r"(?:opacit(?:y|ies)|opacifications?|infiltrates?|infiltrations?|infiltrative)"
 
 
