@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from lingula.core.offline import go_offline
+
+go_offline()
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from lingula.models.text_encoder import TextEncoder
 
 ImageInput: TypeAlias = str | Path | np.ndarray
-"""A radiograph: a path (PNG, JPEG, DICOM), or its grey values `height width`, uint8 or uint16, bright is dense."""
+"""A radiograph: a path (PNG, JPEG, DICOM), or its grey values `height width`, uint8 or uint16, bright is dense.
+
+A path is read as the store of the training read its files. An array of the store's size and depth is taken for stored values.
+"""
 
 COMPARISON = "comparison.json"
 """In a folder of compared runs: `{"runs": [name, ...], "default": name}`."""
@@ -66,6 +69,7 @@ class Model:
         self.text_encoder: TextEncoder | None = run.text_encoder(checkpoint)
         if self.text_encoder is not None:
             self.text_encoder.to(self.device)
+        self.reading = run.reading
         self.transform = ImageTransform(run.config.augment, run.config.data.image_size)
         self.name: str = run.config.method.name
         self.fingerprint = run.fingerprint(checkpoint)
@@ -86,7 +90,7 @@ class Model:
         Raises:
             UserError: An image cannot be read.
         """
-        return self.embed_pixels([_pixels(image) for image in images])[1]
+        return self.embed_pixels([self._square(image) for image in images])[1]
 
     def encode_text(self, texts: Sequence[str]) -> Float[np.ndarray, "texts latent"]:
         """Text latents, L2-normalised.
@@ -124,17 +128,23 @@ class Model:
     def heatmap(self, image: ImageInput, phrase: str) -> Float[np.ndarray, "height width"]:
         """Cosine of a phrase with every place of an image, bilinear between the cells of the feature grid.
 
+        A border that the store cut off gets the values of its edge.
+
         Raises:
             UserError: The image cannot be read.
         """
         pixels = _pixels(image)
         with torch.inference_mode():
-            dense = self.method.dense_features(self._input([pixels]))[0].float().cpu()
+            dense = self.method.dense_features(self._input([self._square(image)]))[0].float().cpu()
         similarity = torch.einsum("lhw,l->hw", dense, torch.from_numpy(self.encode_text([phrase])[0]))
-        height, width = pixels.shape
+        stored = isinstance(image, np.ndarray) and self.reading.is_stored(image)
+        rows, columns = (slice(0, length) for length in pixels.shape) if stored else self.reading.inside(pixels)
+        height, width = rows.stop - rows.start, columns.stop - columns.start
         side = round(max(height, width) * self.run.config.augment.crop)
         seen = functional.interpolate(similarity[None, None], (side, side), mode="bilinear", align_corners=False)
-        return _place(seen[0, 0], height, width).numpy()
+        placed = _place(seen[0, 0], height, width).numpy()
+        around = [(cut.start, length - cut.stop) for cut, length in zip((rows, columns), pixels.shape, strict=True)]
+        return np.pad(placed, around, mode="edge")
 
     def embed_pixels(self, pixels: Sequence[Pixels]) -> tuple[np.ndarray, np.ndarray]:
         """Pooled features `images image_features` and L2-normalised latents `images latent` of grey values."""
@@ -157,6 +167,12 @@ class Model:
         with torch.inference_mode():
             scores: np.ndarray = self.method.logits(torch.from_numpy(features).to(self.device)).cpu().numpy()
         return scores
+
+    def _square(self, image: ImageInput) -> Pixels:
+        """What the store would hold of an image; an array of its size and depth is taken for stored grey values."""
+        pixels = _pixels(image)
+        stored = isinstance(image, np.ndarray) and self.reading.is_stored(image)
+        return pixels if stored else self.reading.square(pixels)
 
     def _input(self, pixels: Sequence[Pixels]) -> Tensor:
         return self.transform.evaluate(pixels).to(self.device, memory_format=torch.channels_last)

@@ -158,3 +158,9 @@ def test_another_salt_a_lost_salt_and_another_choice_are_refused(patients: Path,
         again(hash_identifiers=True)
     again(hash_identifiers=True, salt=SALT)
     assert _hashes(tmp_path / "store") == before
+
+
+def test_a_salt_without_anything_to_hash_is_a_mistake(patients: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a salt is for hash_identifiers=True"):
+        prepare(CsvSource(patients), tmp_path / "store", SMALL, workers=1, salt=SALT)
+    assert not (tmp_path / "store").exists()

@@ -30,3 +30,11 @@ def test_copyleft_and_silence_are_refused_unless_allowed(licence: str) -> None:
 @pytest.mark.parametrize("licence", ["MIT", "Apache-2.0 WITH LLVM-exception", "Mozilla Public License 2.0 (MPL 2.0)"])
 def test_permissive_licences_pass(licence: str) -> None:
     assert AUDIT["licence_problems"]([("one", licence)]) == []
+
+
+def test_an_unreachable_database_is_told_and_fails_only_where_it_is_required() -> None:
+    unreachable = "error: error sending request for url (https://api.osv.dev)"
+    assert AUDIT["verdict"](2, unreachable, False) == (True, AUDIT["UNREACHABLE"])
+    assert AUDIT["verdict"](2, unreachable, True) == (False, AUDIT["UNREACHABLE"])
+    assert AUDIT["verdict"](1, "pillow 1.0: CVE-1", False) == (False, "pillow 1.0: CVE-1")
+    assert AUDIT["verdict"](0, "nothing known\n", True) == (True, "nothing known")

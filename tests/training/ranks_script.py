@@ -53,8 +53,8 @@ def cases() -> Iterator[tuple[str, str, int | None, str]]:
     """Method, how it is spread, micro-batch of one process among two, batch norm."""
     for name in METHODS:
         yield from ((name, "ddp", micro, "global") for micro in (None, 2))
-    yield from (("clip-trained-text", "fsdp", None, "global"), ("clip-batch-norm", "fsdp", 2, "global"))
-    yield from (("m-flag-both", "fsdp", 2, "global"), ("supervised", "fsdp", None, "global"))
+    for name in ("clip-trained-text", "clip-batch-norm", "m-flag-both", "supervised"):
+        yield from ((name, "fsdp", micro, "global") for micro in (None, 2))
     yield ("supervised", "ddp", None, "local")
 
 

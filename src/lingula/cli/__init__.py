@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lingula.core.errors import UserError, nearest
+from lingula.core.offline import go_offline
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,17 @@ COMMANDS: dict[str, Command] = {
     "report": Command("use", "WriteReport", "write the run's page, one self-contained HTML file"),
 }
 
+OFFLINE = "--offline"
+"""Every command takes it: nothing is fetched from the network, what is not on this machine is an error."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit code: 0 done, 2 something the user can mend, 130 interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if OFFLINE in words:
+        go_offline()
     try:
-        command, rest = _find(list(sys.argv[1:] if arguments is None else arguments))
+        command, rest = _find([word for word in words if word != OFFLINE])
         _load(command, rest).run()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -104,7 +111,8 @@ def _overview(prefix: str = "") -> str:
     chosen = {name: summary for name, summary in known.items() if name.startswith(prefix)} or known
     width = max(map(len, chosen)) + 2
     lines = ["usage: lingula COMMAND [options]      (lingula COMMAND --help lists the options)", ""]
-    return "\n".join(lines + [f"  {name:<{width}}{summary}" for name, summary in chosen.items()])
+    lines += [f"  {name:<{width}}{summary}" for name, summary in chosen.items()]
+    return "\n".join([*lines, "", f"{OFFLINE} (or LINGULA_OFFLINE=1), with any command: never touch the network"])
 
 
 def _version() -> str:

@@ -81,7 +81,10 @@ def prepare(
     Raises:
         UserError: The source is empty or contradicts itself (a study twice, a patient in two splits), the folder holds
             something else or a store with other settings, another call is at work on it, the disk is full, a worker died.
+        ValueError: A salt is given and nothing is to be hashed with it.
     """
+    if salt is not None and not hash_identifiers:
+        raise ValueError("a salt is for hash_identifiers=True")
     settings = settings or PrepareConfig()
     plan = _check(source)
     described = {"source": source.name, "source_settings": source.settings(), **settings.model_dump(mode="json")}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lingula.core.errors import UserError
+from lingula.core.offline import forbidden_by
 
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 SECONDS_TO_ANSWER = 5.0
@@ -69,12 +70,13 @@ def _cached(name: str, revision: str | None, with_code: bool) -> Path | None:
 
 
 def _download(name: str, revision: str | None, with_code: bool) -> Path:
-    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HTTPError, RepositoryNotFoundError, RevisionNotFoundError  # type: ignore[attr-defined]
 
     remedy = "Download it where there is a network and give its folder, or use the text encoder 'small'."
-    if constants.HF_HUB_OFFLINE:
-        raise UserError(f"the model {name} is not in the local cache and HF_HUB_OFFLINE forbids the hub", remedy)
+    forbidden = forbidden_by()
+    if forbidden:
+        raise UserError(f"the model {name} is not in the local cache and {forbidden} forbids the hub", remedy)
     try:
         info = HfApi().model_info(name, revision=revision, timeout=SECONDS_TO_ANSWER)
         return Path(snapshot_download(name, revision=info.sha, allow_patterns=_wanted(info, with_code)))

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from lingula.core.errors import UserError
+from lingula.core.offline import forbidden_by
 
 RUN_PREFIX = "image_encoder.model."
 """Where the weights of the encoder's network lie in a checkpoint of one of our methods."""
@@ -39,12 +40,17 @@ def imagenet_file(name: str) -> Path:
         return Path(hf_hub_download(repository, file, local_files_only=True))
     except LocalEntryNotFoundError:
         pass
+    remedy = "Connect once, or give image_encoder.weights a safetensors file or none."
+    forbidden = forbidden_by()
+    if forbidden:
+        raise UserError(
+            f"ImageNet weights {repository}/{file} are not in the local cache and {forbidden} forbids the hub", remedy
+        )
     try:
         get_hf_file_metadata(hf_hub_url(repository, file), timeout=10)
         return Path(hf_hub_download(repository, file))
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        remedy = "Connect once, or give image_encoder.weights a safetensors file or none."
         raise UserError(f"ImageNet weights {repository}/{file} are not here and cannot be fetched ({reason})", remedy) from error
 
 

@@ -23,6 +23,7 @@ from lingula.core.distributed import (
 from lingula.core.errors import UserError
 from lingula.core.files import atomic_folder, write_json
 from lingula.data.loader import TextPlan
+from lingula.data.reading import Reading
 from lingula.data.store import Store
 from lingula.methods.base import Method
 from lingula.methods.parameters import parameter_report
@@ -226,6 +227,7 @@ def _write_folder(
         },
         "parameters": {"total": parameters.total, "trainable": parameters.trainable},
         "store": {"path": str(store.path), "name": store.name, "fingerprint": store.fingerprint},
+        "reading": Reading.of_store(store.about["settings"]).model_dump(mode="json"),
         "samples": {"train": len(samples.train), "validation": len(samples.validation), "summary": samples.summary},
         "text_dimension": None if encoder is None else encoder.dimension,
         "text_fingerprint": None if encoder is None else encoder.fingerprint(),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lingula.core.checkpoint import WEIGHTS, Checkpoints, load_weights
 from lingula.core.errors import UserError
 from lingula.core.files import read_json, sha256_of_file
+from lingula.data.reading import Reading
 from lingula.training.config import PretrainConfig
 from lingula.training.logbook import read_metrics
 
@@ -48,6 +49,17 @@ class Run:
         """What it was made with: versions, device, starting weights, parameter counts, pairs."""
         values: dict[str, Any] = read_json(self.path / ENVIRONMENT)
         return values
+
+    @property
+    def reading(self) -> Reading:
+        """How the store read the images it was trained on.
+
+        Raises:
+            UserError: The run was written by a version that did not note it.
+        """
+        if "reading" not in self.environment:
+            raise UserError(f"run {self.path} does not say how its images were read", "Train it anew with this version.")
+        return Reading.from_values(self.environment["reading"], str(self.path / ENVIRONMENT))
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the logbook's entries, in order."""

@@ -17,6 +17,6 @@ class DicomConfig(Config):
     raw_images: bool = False
     """Take detector images meant for processing too; they are not what a radiologist sees."""
     crop_border: bool = False
-    """Cut off a constant border (collimator, film edge). `lingula predict` does not: crop its images in the same way."""
+    """Cut off a constant border (collimator, film edge); models trained on the store do so too."""
     join_column: Literal["", "SOPInstanceUID", "StudyInstanceUID", "AccessionNumber"] = ""
     """Tag that the table's rows are joined on; empty: the first of the three for which the table has a column."""
