@@ -12,7 +12,7 @@ import hashlib
 import sys
 from pathlib import Path
 
-COLUMNS = ("image", "text", "labels", "patient_id", "view", "sex", "age", "split", "source", "licence")
+COLUMNS = ("image", "text", "labels", "patient_id", "view", "sex", "age", "split", "source", "licence", "figure")
 
 
 def main(data: Path, out: Path) -> None:
@@ -22,6 +22,7 @@ def main(data: Path, out: Path) -> None:
         with (data / folder / table).open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 row["image"] = f"{folder}/{row['image']}"
+                row["figure"] = row.get("modality") or "chest radiograph"
                 digest = hashlib.sha256((data / row["image"]).read_bytes()).hexdigest()
                 if digest in seen:
                     continue

@@ -31,7 +31,6 @@ SEEN = 64
 BUDGET: dict[str, Any] = {
     "image_encoder": {"name": "test_resnet", "pooling": "mean-max"},
     "data": {"image_size": SEEN, "text_view": "affirmed"},
-    "text_encoder": {"small": {"word_steps": 200, "width": 192, "temperature": 0.2, "sentence_pairs": 256}},
     "augment": {"rotation": 4.0},
     "optimisation": {"steps": 620, "batch_size": 128, "learning_rate": 1e-2, "warmup": 0.15, "betas": (0.9, 0.95)},
     "runtime": {"log_every": 25, "validate_every": 310, "checkpoint_every": 10_000},

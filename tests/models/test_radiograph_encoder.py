@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from lingula.core.errors import UserError
+from lingula.core.offline import VARIABLES
 from lingula.models import image_weights
 from lingula.models.encoder_config import ImageEncoderConfig
 from lingula.models.radiograph_encoder import RadiographEncoder
@@ -140,10 +141,15 @@ def test_wrong_weight_files_are_user_errors(tmp_path):
             build(weights=str(tmp_path / file))
 
 
+@pytest.mark.parametrize("offline", [True, False])
 @pytest.mark.parametrize("name", ["resnet50", "resnet50.tv_in1k"])
-def test_imagenet_weights_that_cannot_be_fetched_are_never_replaced_by_random_ones(name, tmp_path, monkeypatch):
+def test_imagenet_weights_that_cannot_be_fetched_are_never_replaced_by_random_ones(name, offline, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=r"ImageNet weights timm/resnet50\.\w+/model.safetensors are not here"):
+    if not offline:
+        for variable in VARIABLES:
+            monkeypatch.delenv(variable)
+    what = "not in the local cache and LINGULA_OFFLINE forbids the hub" if offline else "not here and cannot be fetched"
+    with pytest.raises(UserError, match=rf"ImageNet weights timm/resnet50\.\w+/model.safetensors are {what}"):
         build(name, weights="imagenet")
 
 

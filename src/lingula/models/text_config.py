@@ -17,13 +17,13 @@ class SmallLanguageModelConfig(Config):
     """Word pieces, at most; special tokens and single characters included."""
     layers: int = Field(0, ge=0)
     """Transformer layers; with 0 a text is the weighted mean of its word embeddings, and their order does not matter."""
-    width: int = Field(96, ge=8)
+    width: int = Field(192, ge=8)
     """Features per token."""
     heads: int = Field(4, ge=2)
     """Attention heads; the width must be an even multiple of them."""
     max_tokens: int = Field(256, ge=8)
     """Longest text; what is longer is cut."""
-    word_steps: int = Field(0, ge=0)
+    word_steps: int = Field(200, ge=0)
     """Steps of the sentence-level objective for word embeddings and token weights, before the transformer is trained."""
     word_learning_rate: float = Field(3e-3, gt=0)
     """Peak learning rate of these steps."""
@@ -43,11 +43,11 @@ class SmallLanguageModelConfig(Config):
     """Peak learning rate of these steps."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout of these steps; a text paired with itself differs by nothing else."""
-    sentence_pairs: int = Field(64, ge=2)
+    sentence_pairs: int = Field(256, ge=2)
     """Pairs of texts per step of the sentence-level objective."""
     sentence_tokens: int = Field(96, ge=8)
     """Longest text of a pair; what is longer is cut in training."""
-    temperature: float = Field(0.05, gt=0)
+    temperature: float = Field(0.2, gt=0)
     """Temperature of the sentence-level objective."""
     standardisation_texts: int = Field(4096, ge=2)
     """Texts, at most, that mean and spread of the features are measured on."""
@@ -67,6 +67,10 @@ class LanguageModelConfig(SmallLanguageModelConfig):
     """Features per token."""
     word_steps: int = Field(800, ge=0)
     """Steps of the sentence-level objective for word embeddings and token weights, before the transformer is trained."""
+    sentence_pairs: int = Field(64, ge=2)
+    """Pairs of texts per step of the sentence-level objective."""
+    temperature: float = Field(0.05, gt=0)
+    """Temperature of the sentence-level objective."""
     sentence_steps: int = Field(300, ge=0)
     """Steps of the sentence-level objective for the transformer, at the end; none without layers."""
 
