@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from lingula.core.files import read_json
 from lingula.core.types import Pixels
 from lingula.data.augment import ImageTransform
 from lingula.data.readers import UnreadableImage, read_radiograph
+from lingula.evaluation.encoder import Trainable
 from lingula.methods.supervised import Supervised
 from lingula.training.run import CONFIG, Run
 
@@ -167,6 +169,11 @@ class Model:
         with torch.inference_mode():
             scores: np.ndarray = self.method.logits(torch.from_numpy(features).to(self.device)).cpu().numpy()
         return scores
+
+    def trainable(self) -> Trainable:
+        """Return a copy of the image encoder, for fine-tuning."""
+        encoder = copy.deepcopy(self.method.image_encoder)
+        return Trainable(encoder, encoder.dimension, self.transform)
 
     def _square(self, image: ImageInput) -> Pixels:
         """What the store would hold of an image; an array of its size and depth is taken for stored grey values."""

@@ -8,10 +8,8 @@ import numpy as np
 
 from lingula.core.errors import UserError
 from lingula.evaluation.ranking import ranked_difference, ranked_from_columns
-from lingula.evaluation.result import ResultRow, TaskResult
+from lingula.evaluation.result import CLASSIFICATION, ResultRow, TaskResult
 from lingula.evaluation.scored import METRICS, difference_rows, from_columns
-
-CLASSIFICATION = ("zero-shot", "probe", "supervised")
 
 
 def paired_difference(
@@ -19,8 +17,9 @@ def paired_difference(
 ) -> list[ResultRow]:
     """Return a − b of every metric, with 95 % intervals from the same resampled patients for both.
 
-    Zero-shot, probe and supervised results may be compared with each other where they score the same images and findings;
-    of two results with several settings those that both have are compared.
+    Results of tasks that score findings may be compared with each other where they score the same images and findings;
+    of two results with several settings those that both have are compared. The geometry of two clouds has no paired
+    difference: the list is empty.
 
     Args:
         a: One result.
@@ -32,6 +31,8 @@ def paired_difference(
     Raises:
         UserError: They do not score the same things.
     """
+    if a.task == b.task == "geometry":
+        return []
     classify = a.task in CLASSIFICATION
     if classify != (b.task in CLASSIFICATION) or a.store_fingerprint != b.store_fingerprint:
         remedy = "Evaluate both on the same store with the same options."

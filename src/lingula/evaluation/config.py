@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from lingula.core.config import Config
 
-TaskName = Literal["zero-shot", "probe", "retrieve", "supervised"]
+TaskName = Literal["zero-shot", "probe", "fine-tune", "retrieve", "geometry", "supervised"]
 
 
 class EvaluateConfig(Config):
@@ -40,13 +40,23 @@ class EvaluateConfig(Config):
     threshold: Literal["f1", "mcc"] = "f1"
     """What the decision threshold maximises on validation."""
     fraction: tuple[float, ...] = (0.01, 0.1, 1.0)
-    """Shares of the training patients that the probe learns from."""
+    """Shares of the training patients that the probe and fine-tuning learn from."""
     draws: int = Field(default=3, ge=1)
     """Random draws of patients for every fraction below 1."""
     folds: int = Field(default=0, ge=0)
     """0: the store's splits; k: k-fold by patient over all rows (test, next fold validation, rest training)."""
     regularisation: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
     """Values of C (inverse L2 penalty) among which the probe chooses on validation."""
+    fine_tune_steps: int = Field(default=300, ge=1)
+    """Most steps of fine-tuning."""
+    fine_tune_batch: int = Field(default=64, ge=2)
+    """Images per step of fine-tuning, at most."""
+    fine_tune_rate: float = Field(default=1e-3, gt=0)
+    """Peak learning rate of fine-tuning for the encoder; the new classifier learns ten times as fast."""
+    fine_tune_every: int = Field(default=25, ge=1)
+    """Steps between two validations of fine-tuning; the best of them is scored."""
+    patience: int = Field(default=4, ge=1)
+    """Validations of fine-tuning without a better one before it stops."""
     k: tuple[int, ...] = (1, 5, 10)
     """Cut-offs of recall@k and precision@k."""
     gallery: int = Field(default=1000, ge=0)

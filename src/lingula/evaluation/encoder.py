@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from lingula.core.errors import UserError
 from lingula.core.types import Pixels
 from lingula.evaluation.arrays import EncodedFeatures, EncodedLatents, ImageScores, TextLatents
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lingula.data.augment import ImageTransform
 
 
 class Encoder(Protocol):
@@ -28,6 +34,30 @@ class Encoder(Protocol):
 
     def classify(self, features: EncodedFeatures) -> ImageScores:
         """Return a supervised model's logits."""
+        ...
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """A copy of an image encoder that a task may train.
+
+    Args:
+        network: Normalised images `batch 1 height width` to features `batch features`.
+        dimension: Size of the features.
+        transform: Grey values to images, with and without augmentation.
+    """
+
+    network: nn.Module
+    dimension: int
+    transform: ImageTransform
+
+
+@runtime_checkable
+class TrainableEncoder(Protocol):
+    """An encoder that gives its image tower away for fine-tuning."""
+
+    def trainable(self) -> Trainable:
+        """Return a copy; the encoder itself never changes."""
         ...
 
 

@@ -19,7 +19,9 @@ from lingula.evaluation.samples import collect_samples, save_samples
 TASKS = {
     "zero-shot": "lingula.evaluation.tasks.zero_shot",
     "probe": "lingula.evaluation.tasks.probe",
+    "fine-tune": "lingula.evaluation.tasks.fine_tune",
     "retrieve": "lingula.evaluation.tasks.retrieve",
+    "geometry": "lingula.evaluation.tasks.geometry",
     "supervised": "lingula.evaluation.tasks.supervised",
 }
 """Task to the module that holds its `run`; a new task is one line here."""

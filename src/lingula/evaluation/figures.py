@@ -315,5 +315,31 @@ def calibration_errors(curves: Mapping[str, Calibration | None]) -> str:
     )
 
 
+def singular_spectra(results: Mapping[str, TaskResult]) -> str:
+    """Draw the singular spectrum of each cloud of embeddings, one line per run, on a logarithmic scale."""
+    spectra: dict[str, dict[str, Array]] = {}
+    for run, result in results.items():
+        table = result.predictions
+        names, values = (table.column(name).to_numpy(zero_copy_only=False) for name in ("setting", "deviation"))
+        for name in dict.fromkeys(names.tolist()):
+            spectra.setdefault(name, {})[run] = values[names == name]
+    figure, axes = _new(1, len(spectra), (2.7 * len(spectra) + 0.6, 2.6), sharey=True)
+    colour = colours(list(results))
+    for axis, (name, lines) in zip(axes, spectra.items(), strict=True):
+        for run, values in lines.items():
+            share = values / max(float(values.max(initial=0)), 1e-30)
+            axis.plot(np.arange(1, len(share) + 1), np.maximum(share, 1e-6), color=colour[run], label=run)
+        axis.set(title=name, xlabel="axis", yscale="log", ylim=(1e-4, 1.3))
+    axes[0].set_ylabel("share of the largest")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=max(len(results), 1), frameon=False)
+    ranks = [f"{run}: {row.setting} {row.value:.0f}" for run, r in results.items() for row in r.rows if _is_rank(row)]
+    return figure_svg(figure, "spectrum", f"Singular spectra. Effective ranks: {'; '.join(ranks)}.")
+
+
+def _is_rank(row: ResultRow) -> bool:
+    return row.metric == "effective rank" and row.value is not None
+
+
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "all"

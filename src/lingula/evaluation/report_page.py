@@ -13,12 +13,12 @@ from lingula.core.errors import UserError
 from lingula.core.files import write_text
 from lingula.evaluation import figures
 from lingula.evaluation.calibration import calibration
-from lingula.evaluation.result import ResultRow, TaskResult
+from lingula.evaluation.result import CLASSIFICATION, ResultRow, TaskResult
 from lingula.evaluation.run_view import RunView
 from lingula.evaluation.samples import Said, Sample
 from lingula.evaluation.tables import TITLES, cell, difference_lines, keys_for, results_for, row_name, setting_name, tasks_of
 
-CLASSIFICATION = ("zero-shot", "probe", "supervised")
+INTERVALS = {"geometry": "jackknife over patients"}
 SHOWN_SETTINGS = ("method", "image_encoder", "text_encoder", "data", "augment", "optimisation", "runtime")
 
 
@@ -184,7 +184,9 @@ def task_section(task: str, runs: Sequence[RunView]) -> dict[str, Any]:
         "groups": groups,
         "bars": figures.finding_bars(task, results, setting) if classify and several else "",
         "bars_setting": setting_name(task, setting) if setting else "",
-        "roc": figures.roc_curves(results) if classify and task != "probe" else "",
+        "roc": figures.roc_curves(results) if classify and len(any_result.settings) == 1 else "",
+        "spectrum": figures.singular_spectra(results) if task == "geometry" else "",
+        "intervals": INTERVALS.get(task, "bootstrap over patients"),
         "calibration": figures.calibration_curves(task, curves),
         "calibration_errors": figures.calibration_errors(curves),
         "phantom": any(result.phantom for result in results.values()),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 RESULT = "result.json"
 PREDICTIONS = "predictions.parquet"
+CLASSIFICATION = ("zero-shot", "probe", "fine-tune", "supervised")
+"""Tasks that score findings in images."""
 
 
 class ResultRow(Config):

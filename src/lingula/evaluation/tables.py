@@ -17,14 +17,18 @@ WIDTH = 100
 HEADLINES = {
     "zero-shot": ("AUROC", "AUPRC", "F1", "MCC"),
     "probe": ("AUROC", "AUPRC"),
+    "fine-tune": ("AUROC", "AUPRC"),
+    "geometry": ("effective rank", "mean correlation", "uniformity", "alignment", "Fisher ratio"),
     "supervised": ("AUROC", "AUPRC", "F1", "MCC"),
 }
 """Metrics that the short tables show; retrieval shows what its directions are judged by."""
 TITLES = {
     "zero-shot": "Zero-shot classification",
     "probe": "Linear probe",
+    "fine-tune": "Fine-tuning",
     "supervised": "Supervised classification",
     "retrieve": "Retrieval",
+    "geometry": "Geometry of the embeddings",
 }
 
 
@@ -80,7 +84,7 @@ def keys_for(task: str, results: dict[str, TaskResult], detail: bool = False) ->
 def _is_headline(task: str, row: ResultRow, result: TaskResult) -> bool:
     """Whether a short table shows the row: means over findings, and for retrieval what the direction is judged by."""
     if task != "retrieve":
-        return row.metric in HEADLINES[task] and (row.label == MACRO or _only_finding(result))
+        return row.metric in HEADLINES[task] and (row.label in ("", MACRO) or _only_finding(result))
     if row.setting == "image to image":
         return row.metric in (f"precision@{max(result.protocol['k'])}", "mAP")
     return True
@@ -132,7 +136,7 @@ def row_name(key: tuple[str, str, str]) -> str:
 
 def setting_name(task: str, setting: str) -> str:
     """Write what a setting is."""
-    return f"{setting} of labels" if task == "probe" else setting
+    return f"{setting} of labels" if task in ("probe", "fine-tune") else setting
 
 
 def difference_lines(runs: Sequence[RunView], samples: int = 1000, seed: int = 0) -> list[str]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from lingula.core.batch import Batch
 from lingula.core.types import FeatureMap, ImageFeatures, Images, Latents, Scalar, TextFeatures
+
+if TYPE_CHECKING:
+    from lingula.models.radiograph_encoder import RadiographEncoder
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Losses:
 class Method(nn.Module, ABC):
     """A pre-training method: two towers, heads, objectives. It knows nothing of devices, files or loggers."""
 
+    image_encoder: RadiographEncoder
     needs_text: bool = True
     """Whether it trains on image-text pairs (else on images with labels)."""
 

@@ -11,7 +11,8 @@ from lingula.core.errors import UserError
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.embeddings import embed
 from lingula.evaluation.tasks.common import Partition
-from lingula.evaluation.tasks.probe import draw_patients, fit_partition, run
+from lingula.evaluation.tasks.fractions import draw_patients
+from lingula.evaluation.tasks.probe import fit_partition, run
 
 
 def config(**values: Any) -> EvaluateConfig:

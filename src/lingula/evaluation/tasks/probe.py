@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lingula.core.errors import UserError
-from lingula.core.types import RowNumbers
 from lingula.data.store import Store
-from lingula.evaluation.arrays import Array, ImageScores, PerFinding
+from lingula.evaluation.arrays import ImageScores, PerFinding
 from lingula.evaluation.cohort import targets
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.embeddings import ImageEmbeddings, embed
@@ -19,6 +17,7 @@ from lingula.evaluation.metrics import auroc
 from lingula.evaluation.result import TaskResult
 from lingula.evaluation.scored import thresholds_of
 from lingula.evaluation.tasks.common import Partition, assemble, classification_result, gather_cohort
+from lingula.evaluation.tasks.fractions import draw_patients, fraction_name, labelled
 
 
 def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
@@ -65,41 +64,6 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
         "threshold": f"max {config.threshold.upper()} on validation",
     }
     return classification_result("probe", encoder, store, config, cohort, settings, protocol, notes)
-
-
-def fraction_name(fraction: float) -> str:
-    """Write a fraction as per cent.
-
-    >>> fraction_name(0.01)
-    '1 %'
-    """
-    return f"{100 * fraction:g} %"
-
-
-def labelled(store: Store, rows: RowNumbers, findings: list[str], config: EvaluateConfig) -> RowNumbers:
-    """Return the rows with at least one known label.
-
-    Raises:
-        UserError: There are none.
-    """
-    known: Array = ~np.isnan(targets(store, rows, findings, config.against)).all(axis=1)
-    if not known.any():
-        raise UserError("no labelled image to train the probe on", "Loosen --where, or use --folds 5 over all rows.")
-    kept: RowNumbers = rows[known]
-    return kept
-
-
-def draw_patients(store: Store, rows: RowNumbers, fraction: float, seed: int) -> RowNumbers:
-    """Return the rows of a random share of the patients, at least one patient; it depends on patients and seed only."""
-    if fraction == 1:
-        return rows
-    patients = store.column("patient_id")
-    index = np.array([str(patients[row]) for row in rows])
-    names = np.unique(index)
-    count = max(1, round(fraction * len(names)))
-    drawn = np.random.default_rng(seed).permutation(names)[:count]
-    chosen: RowNumbers = rows[np.isin(index, drawn)]
-    return chosen
 
 
 def fit_partition(
