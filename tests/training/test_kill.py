@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import select
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -66,12 +67,13 @@ def weights_hash(trainer: Trainer) -> str:
 
 
 def go_on(make: Callable[..., Trainer], make_method: Callable[..., Any], folder: Path) -> Trainer:
-    """Do what --resume does, with a method that was initialised otherwise."""
+    """Do what --resume does, with a method that was initialised otherwise; without a checkpoint, what the command does anew."""
     trainer = make(folder, method=make_method(seed=77))
     steps = trainer.checkpoints.steps()
     if steps:
         trainer.restore(steps[-1])
     else:
+        shutil.rmtree(folder)
         trainer = make(folder)
     trainer.run()
     return trainer
