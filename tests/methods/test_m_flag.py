@@ -12,7 +12,7 @@ from lingula.methods.m_flag_config import PRESETS, MFlagConfig
 from lingula.methods.parameters import parameter_report
 from lingula.models.encoder_config import ImageEncoderConfig
 from lingula.models.radiograph_encoder import RadiographEncoder
-from lingula.objectives import alignment_loss, orthogonality_floor, orthogonality_loss
+from lingula.objectives import alignment_loss, effective_rank, orthogonality_floor, orthogonality_loss
 
 SMALL = {"latent": 16, "hidden": 32}
 
@@ -134,3 +134,13 @@ class _Pixels(torch.nn.Module):
     """Stands for an image encoder whose features are given."""
 
     dimension = 24
+
+
+@pytest.mark.parametrize("head", ["none", "whitening"])
+def test_a_fixed_text_head_cannot_collapse(tiny_encoder, tiny_batch, train, head):
+    method = MFlag(MFlagConfig(hidden=32, text_head=head, orthogonality_weight=0.0), tiny_encoder, 12)
+    assert not list(method.text_head.parameters())
+    history = train(method, tiny_batch, steps=20)
+    assert history[-1] < 0.8 * history[0]
+    assert effective_rank(method.encode_text(tiny_batch.text_features)) > 3
+    assert method.project_image(torch.rand(4, tiny_encoder.dimension)).shape == (4, 12)

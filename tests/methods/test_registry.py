@@ -67,11 +67,6 @@ def test_build_makes_each_method():
 
 
 def test_what_cannot_be_built_says_why():
-    class Trained:
-        dimension = 3
-
-    with pytest.raises(UserError, match="frozen"):
-        build(MFlagConfig(), TINY, text_encoder=Trained())
     with pytest.raises(UserError, match="no finding"):
         build(SupervisedConfig(), TINY)
     with pytest.raises(ValueError, match="text encoder"):

@@ -45,6 +45,8 @@ METHODS: dict[str, Any] = {
     "clip-trained-text": ClipConfig(latent=6),
     **{f"m-flag-{on}": MFlagConfig(latent=5, hidden=7, orthogonality_on=on) for on in ("features", "latents", "both")},
     **{f"m-flag-{form}": MFlagConfig(latent=5, hidden=7, orthogonality_form=form) for form in ("raw", "standardised")},
+    "m-flag-whitening": MFlagConfig(hidden=7, text_head="whitening", image_head="batch-norm-linear"),
+    "m-flag-trained-text": MFlagConfig(latent=5, hidden=7),
     "supervised": SupervisedConfig(),
 }
 
@@ -61,7 +63,7 @@ def cases() -> Iterator[tuple[str, str, int | None, str]]:
 def make_method(name: str) -> Method:
     """Build a method in float64 around a tiny network with batch norms, and a tiny transformer where texts are trained."""
     torch.manual_seed(5)
-    text = make_text_encoder() if name == "clip-trained-text" else None
+    text = make_text_encoder() if name.endswith("trained-text") else None
     findings = [f"finding {number}" for number in range(FINDINGS)]
     encoder = ImageEncoderConfig(name="test_resnet")
     return build(METHODS[name], encoder, text, TEXT_FEATURES, findings).double().train()
@@ -103,7 +105,7 @@ def one_step(name: str, parallel: Any, micro: int | None, batch_norm: Any, world
     """Return loss, gradients, norm, weights after a step of AdamW and its state, all whole."""
     method = make_method(name)
     config = OptimisationConfig(micro_batch_size=micro, batch_norm=batch_norm, learning_rate=1e-2)
-    spread = Spread(method, config, parallel, world, trains_text=name == "clip-trained-text")
+    spread = Spread(method, config, parallel, world, trains_text=name.endswith("trained-text"))
     optimiser = build_optimiser(method, config)
     batch, names = share_of(world)
     losses = spread.losses(batch, names)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
 
 from lingula.core.batch import Batch
 from lingula.core.types import Scalar
@@ -11,11 +13,17 @@ from lingula.methods.m_flag_config import MFlagConfig
 from lingula.methods.two_towers import TwoTowers, paired
 from lingula.models.projectors import Projector
 from lingula.models.radiograph_encoder import RadiographEncoder
+from lingula.models.whitening import Whitening
 from lingula.objectives import alignment_loss, effective_rank, orthogonality_floor, orthogonality_loss
+
+if TYPE_CHECKING:
+    from lingula.models.text_encoder import TextEncoder
 
 
 class MFlag(TwoTowers):
-    """Trains the image encoder and both heads; the language model stays as it is and is no part of the module.
+    """Trains the image encoder and the heads; the language model stays as it is and is no part of the module.
+
+    `text_encoder.frozen=false` trains it along, which is what the paper argues against: the ablation, not the method.
 
     The batch norms of the heads see the whole global batch, because `losses` does.
 
@@ -23,12 +31,19 @@ class MFlag(TwoTowers):
         config: Sizes of the heads, weights and form of the terms.
         image_encoder: Trained.
         text_dimension: Size of the pooled text features.
+        text_encoder: Where it is trained along; None where it is frozen.
     """
 
-    def __init__(self, config: MFlagConfig, image_encoder: RadiographEncoder, text_dimension: int) -> None:
-        image_head = Projector("batch-norm-mlp", image_encoder.dimension, config.hidden, config.latent)
-        text_head = Projector("batch-norm-mlp", text_dimension, config.hidden, config.latent)
-        super().__init__(image_encoder, image_head, text_head, text_encoder=None)
+    def __init__(
+        self,
+        config: MFlagConfig,
+        image_encoder: RadiographEncoder,
+        text_dimension: int,
+        text_encoder: TextEncoder | None = None,
+    ) -> None:
+        latent = config.latent if config.text_head == "projection" else text_dimension
+        image_head = Projector(config.image_head, image_encoder.dimension, config.hidden, latent)
+        super().__init__(image_encoder, image_head, _text_head(config, text_dimension), text_encoder)
         self.config = config
 
     @property
@@ -58,3 +73,9 @@ class MFlag(TwoTowers):
         values = [orthogonality_loss(matrix, weight, form, scaled) for matrix in matrices]
         floors = [orthogonality_floor(len(matrix), matrix.shape[1], weight, form, scaled) for matrix in matrices]
         return sum(values[1:], values[0]) / len(values), sum(floors) / len(floors)
+
+
+def _text_head(config: MFlagConfig, dimension: int) -> nn.Module:
+    if config.text_head == "projection":
+        return Projector("batch-norm-mlp", dimension, config.hidden, config.latent)
+    return Whitening(dimension) if config.text_head == "whitening" else nn.Identity()

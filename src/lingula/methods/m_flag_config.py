@@ -18,6 +18,11 @@ class MFlagConfig(Config):
     """Size of the space shared by images and texts."""
     hidden: int = Field(default=2048, ge=1)
     """Width of the hidden layer of both heads."""
+    image_head: Literal["batch-norm-mlp", "batch-norm-linear", "mlp", "linear"] = "batch-norm-mlp"
+    """Head of the images."""
+    text_head: Literal["projection", "none", "whitening"] = "projection"
+    """Head of the texts: learned, as the official code has it; none; or a whitening of the frozen features, which nothing can
+    collapse (`latent` is then the size of the text features)."""
     alignment_weight: float = Field(default=1.0, ge=0)
     """Weight of the alignment term."""
     orthogonality_weight: float = Field(default=1.5, ge=0)

@@ -51,7 +51,7 @@ def build(
         findings: The store's findings, for a supervised method that does not name its own.
 
     Raises:
-        UserError: The image encoder cannot be built, or the method cannot train a text encoder or has no findings.
+        UserError: The image encoder cannot be built, or there is no finding to learn.
         ValueError: A method with text is given neither a text encoder nor the size of its features.
     """
     from lingula.models.radiograph_encoder import RadiographEncoder
@@ -69,9 +69,7 @@ def build(
     if isinstance(method, MFlagConfig):
         from lingula.methods.m_flag import MFlag
 
-        if text_encoder is not None:
-            raise UserError("M-FLAG keeps its language model frozen", "Set text_encoder.frozen to true.")
-        return MFlag(method, RadiographEncoder(image_encoder), size)
+        return MFlag(method, RadiographEncoder(image_encoder), size, text_encoder)
     if isinstance(method, ClipConfig):
         from lingula.methods.clip import Clip
 

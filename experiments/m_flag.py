@@ -1,0 +1,176 @@
+"""Do M-FLAG's claims hold on the phantom, and what mends it? Phantom numbers; every arm has the demo's budget.
+
+    .venv/bin/python experiments/m_flag.py                     runs what docs/results/m_flag.csv does not have yet
+    .venv/bin/python experiments/m_flag.py --summary           prints the tables
+    .venv/bin/python experiments/m_flag.py --only clip m-flag --seeds 0 --minutes 30
+
+A cell (arm and seed) takes two to four minutes of one core; an interrupted queue goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cells import Cell, Number, read, run_queue, summary
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs/results/m_flag.csv"
+STORE, RUNS = ROOT / "stores/m-flag", ROOT / "runs/m-flag"
+FRACTIONS = (0.01, 0.1, 1.0)
+FREE: dict[str, Any] = {"method": {"orthogonality_weight": 0.0}}
+RAW = {"orthogonality_form": "raw", "orthogonality_on": "features", "off_diagonal_weight": 0.0051, "per_dimension": False}
+BERT = {"layers": 1, "width": 128, "heads": 4, "steps": 300, "sentence_steps": 100, "sentence_pairs": 64}
+
+ARMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "m-flag": ("m-flag", {}),
+    "clip": ("clip", {}),
+    "random": ("m-flag", {}),
+    "m-flag, no orthogonality": ("m-flag", FREE),
+    "m-flag, orthogonality raw (as released)": ("m-flag", {"method": RAW | {"orthogonality_weight": 1.0}}),
+    "m-flag, whitened text": ("m-flag", {"method": {"text_head": "whitening", "orthogonality_weight": 0.0}}),
+    "m-flag, whitened text, linear head": (
+        "m-flag",
+        {"method": {"text_head": "whitening", "image_head": "batch-norm-linear", "orthogonality_weight": 0.0}},
+    ),
+    "m-flag, bare text, linear head": (
+        "m-flag",
+        {"method": {"text_head": "none", "image_head": "batch-norm-linear", "orthogonality_weight": 0.0}},
+    ),
+    "m-flag, words trained": ("m-flag", {"text_encoder": {"frozen": False}}),
+    "supervised": ("supervised", {}),
+    "m-flag, transformer frozen": ("m-flag", {"text_encoder": {"small": BERT}}),
+    "m-flag, transformer trained": ("m-flag", {"text_encoder": {"small": BERT, "frozen": False}}),
+}
+"""Arm to method and what differs from the demo's settings; `random` is scored before training."""
+
+TABLES = {
+    "accuracy": ("zero-shot AUROC", "recall@1 text to image", *(f"probe AUROC {f:g}" for f in FRACTIONS)),
+    "fine-tuning": ("fine-tune AUROC 0.01", "fine-tune AUROC 1"),
+    "geometry": ("effective rank image features", "effective rank image latents", "alignment", "uniformity image latents"),
+    "cost": ("seconds per step", "trainable parameters (million)", "peak memory (MiB)"),
+}
+
+
+def prepare_store(store: Path, studies: dict[str, int], size: int) -> None:
+    """Make the phantom's store, or take the one that is there."""
+    from lingula.data.phantom.source import PhantomSource
+    from lingula.data.prepare import prepare
+    from lingula.data.prepare_config import PrepareConfig
+
+    source = PhantomSource(studies["train"], studies["val"], studies["test"], size=size)
+    prepare(source, store, PrepareConfig(size=size))
+
+
+def work(cell: Cell, store: Path, runs: Path, budget: dict[str, Any], evaluation: dict[str, Any]) -> list[Number]:
+    """Train one arm with one seed, evaluate it, and return its numbers."""
+    import torch
+
+    from lingula import demo
+    from lingula.training.pretrain import pretrain
+    from lingula.training.recipes import recipe
+
+    torch.set_num_threads(1)
+    method, changes = ARMS[cell.arm]
+    shared = {**budget, "data": {**budget["data"], "store": str(store)}, "runtime": {**budget["runtime"], "seed": cell.seed}}
+    own = recipe(method, "sound", changes, recipe_values(demo.OWN[method], shared))
+    run = runs / f"{cell.arm.replace(', ', '-').replace(' ', '_')}-{cell.seed}"
+    trained = cell.arm != "random"
+    if not trained:
+        own = own.model_copy(update={"optimisation": own.optimisation.model_copy(update={"steps": 1})})
+    pretrain(own, run, overwrite=True)
+    numbers = evaluated(run, store, method, cell.seed, trained, evaluation)
+    shutil.rmtree(run / "checkpoints")
+    return [*numbers, *(cost(run) if trained else [])]
+
+
+def recipe_values(own: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """Lay the method's own settings of the demo over the shared budget."""
+    return {**shared, "method": own.get("method", {})} if "method" in own else shared
+
+
+def evaluated(run: Path, store: Path, method: str, seed: int, trained: bool, changes: dict[str, Any]) -> list[Number]:
+    """Run all tasks that the method has; the patients of the fractions are the same for every arm and seed."""
+    from lingula.data.store import Store
+    from lingula.evaluation.config import EvaluateConfig
+    from lingula.evaluation.evaluate import evaluate
+    from lingula.inference import Model
+
+    supervised = method == "supervised"
+    tasks = ("supervised", "probe", "geometry") if supervised else ("zero-shot", "probe", "retrieve", "geometry")
+    config = EvaluateConfig(store=store, task=tasks, distinct_reports=True, text_view="affirmed", fraction=FRACTIONS, **changes)
+    model, opened = Model.load(run, "best" if trained else "initial"), Store.open(store)
+    results = evaluate(model, opened, config, run / "evaluation", samples=False)
+    tuning = config.model_copy(update={"task": ("fine-tune",), "fraction": (0.01, 1.0), "draws": 1, "bootstrap": 0})
+    results |= evaluate(model, opened, tuning, run / "evaluation", samples=False)
+    wanted = [
+        ("zero-shot AUROC", "supervised" if supervised else "zero-shot", ("AUROC", "macro", "")),
+        ("recall@1 text to image", "retrieve", ("recall@1", "", "text to image")),
+        ("recall@1 image to text", "retrieve", ("recall@1", "", "image to text")),
+        *((f"probe AUROC {f:g}", "probe", ("AUROC", "macro", f"{100 * f:g} %")) for f in FRACTIONS),
+        *((f"fine-tune AUROC {f:g}", "fine-tune", ("AUROC", "macro", f"{100 * f:g} %")) for f in (0.01, 1.0)),
+        *(
+            (f"{metric} {cloud}", "geometry", (metric, "", cloud))
+            for cloud in ("image features", "image latents", "text latents")
+            for metric in ("effective rank", "uniformity", "mean correlation")
+        ),
+        ("alignment", "geometry", ("alignment", "", "pairs")),
+        ("Fisher ratio", "geometry", ("Fisher ratio", "macro", "image features")),
+    ]
+    numbers = []
+    for quantity, task, key in wanted:
+        row = results[task].find(*key) if task in results else None
+        if row is not None:
+            numbers.append(Number(quantity, row.value, row.low, row.high))
+    return numbers
+
+
+def cost(run: Path) -> list[Number]:
+    """Seconds per step without the first entry, and parameters."""
+    from lingula.training.run import Run
+
+    opened = Run(run)
+    speed = [entry["images_per_second"] for entry in opened.metrics() if "images_per_second" in entry][1:]
+    parameters = opened.environment["parameters"]
+    seconds = opened.config.optimisation.batch_size * len(speed) / sum(speed) if speed else None
+    return [
+        Number("seconds per step", seconds),
+        Number("trainable parameters (million)", parameters["trainable"] / 1e6),
+        Number("parameters (million)", parameters["total"] / 1e6),
+    ]
+
+
+def main() -> None:
+    """Run the queue, or print what it has found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--list", action="store_true", help="print the cells and whether they are done")
+    parser.add_argument("--summary", action="store_true")
+    given = parser.parse_args()
+    cells = [Cell(arm, seed) for seed in given.seeds for arm in given.only]
+    if given.summary:
+        for name, quantities in TABLES.items():
+            print(f"\n{name}\n\n{summary(RESULTS, quantities)}")
+        return
+    if given.list:
+        done = read(RESULTS)
+        for cell in cells:
+            print(f"{'done' if cell in done else '    '}  {cell.arm}, seed {cell.seed}")
+        return
+    from lingula import demo
+
+    prepare_store(STORE, demo.STUDIES, demo.SIZE)
+    run_queue(
+        cells, partial(work, store=STORE, runs=RUNS, budget=demo.BUDGET, evaluation={}), RESULTS, given.workers, given.minutes
+    )
+    print(f"\n{summary(RESULTS, TABLES['accuracy'])}")
+
+
+if __name__ == "__main__":
+    main()
