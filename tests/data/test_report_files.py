@@ -59,3 +59,13 @@ def test_missing_and_undecodable_files_are_user_errors(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes("Größe".encode("latin-1"))
     with pytest.raises(UserError, match="UTF-8"):
         read_reports(tmp_path / "latin.txt")
+
+
+@pytest.mark.parametrize(("column", "word"), [("Report_en", "pleural effusion"), ("Report", "derrame pleural")])
+def test_bimcv_r_is_read_where_its_column_is_named(shared: Path, column: str, word: str) -> None:
+    file = shared / "data/ct/reports/bimcv_r_val.csv"
+    with pytest.raises(UserError, match="holds no report text"):
+        read_reports(file)
+    reports = read_reports(file, [column])
+    assert len(reports) > 800
+    assert sum(word in report[column] for report in reports) > 50
