@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +125,22 @@ def test_logbook_has_everything_a_curve_needs(straight: Path) -> None:
     assert entry["learning_rate"] == pytest.approx(1e-2)
     assert 0 <= entry["loader_wait"] <= 1
     assert list((straight / "tensorboard").glob("events*"))
+
+
+@pytest.mark.parametrize(("delay", "low", "high"), [(0.0, 0, 50), (0.05, 60, 100)])
+def test_the_line_of_the_bar_says_who_waits_for_whom(
+    make_trainer: Callable[..., Trainer], run_folder: Path, capsys: pytest.CaptureFixture[str], delay: float, low: int, high: int
+) -> None:
+    trainer = make_trainer(run_folder, steps=6, runtime={"log_every": 6})
+    batches = trainer.loader.batches
+
+    def slowly(*span: int) -> Iterator[Any]:
+        for item in batches(*span):
+            time.sleep(delay)
+            yield item
+
+    trainer.loader.batches = slowly
+    trainer.run()
+    said = re.findall(r"images/s, (\d+)% of the time waiting for data", capsys.readouterr().err)
+    assert said
+    assert low <= int(said[-1]) <= high

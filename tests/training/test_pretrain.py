@@ -217,6 +217,33 @@ def test_plan_matches_the_run_and_leaves_nothing_behind(finished: Path, config: 
     assert sorted(store.rglob("*")) == before
 
 
+def test_plan_tells_disk_and_hours_from_a_measured_speed(config: PretrainConfig, finished: Path) -> None:
+    plan = describe_plan(config, images_per_second=0.01)
+    assert plan.images == 4 * 8
+    assert [plan.hours(count) for count in (1, 4)] == pytest.approx([32 / 0.01 / 3600, 32 / 0.04 / 3600])
+    folder = finished / "checkpoints" / "step-000004"
+    written = sum(file.stat().st_size for file in folder.iterdir())
+    assert written == pytest.approx(plan.checkpoint, rel=0.1)
+    assert "hours       at least 0.9 on 1, 0.2 on 4, 0.1 on 8 GPUs" in str(plan)
+    assert "hours       unknown" in str(describe_plan(config))
+
+
+def test_plan_without_a_store_counts_the_released_recipe() -> None:
+    released = recipe("m-flag", "released", {"image_encoder": {"name": "test_resnet"}, "data": {"image_size": 32}})
+    plan = describe_plan(released, pairs=5120)
+    assert (plan.steps, plan.epochs, plan.images) == (510, 51.0, 510 * 512)
+    assert plan.shapes == {"images": (512, 1, 32, 32), "texts": (512, 768)}
+    assert plan.cache == 5120 * 768 * 4
+    with pytest.raises(UserError, match="100 samples do not fill a batch of 512"):
+        describe_plan(released, pairs=100)
+    trained = recipe("clip", "sound", {"text_encoder": {"frozen": False}})
+    with pytest.raises(UserError, match="Give --store instead of --pairs"):
+        describe_plan(trained, pairs=5120)
+    unknown = recipe("clip", "sound", {"text_encoder": {"name": "owner/model"}})
+    with pytest.raises(UserError, match="the size of the text encoder owner/model is not known"):
+        describe_plan(unknown, pairs=5120)
+
+
 def test_plan_of_a_language_model_that_is_yet_to_be_trained(tmp_path: Path) -> None:
     store = make_store(tmp_path / "fresh", 40, 30)
     planned = describe_plan(recipe_for(store))

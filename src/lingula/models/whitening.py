@@ -35,8 +35,7 @@ class Whitening(nn.Module):
             values = features.to(self.mean.dtype)
             if self.training:
                 self._count(values.detach())
-            white: Tensor = (values - self.mean) @ self._matrix()
-            return white
+            return (values - self.mean) @ self._matrix()
 
     def _count(self, batch: Tensor) -> None:
         """Merge the moments of a batch into those of all before it."""
@@ -52,4 +51,5 @@ class Whitening(nn.Module):
     def _matrix(self) -> Tensor:
         values, vectors = torch.linalg.eigh(self.covariance)
         values = values.clamp_min(0) + self.shrinkage * values.mean().clamp_min(torch.finfo(values.dtype).tiny)
-        return (vectors * values.rsqrt()) @ vectors.T
+        matrix: Tensor = (vectors * values.rsqrt()) @ vectors.T
+        return matrix

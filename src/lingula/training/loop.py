@@ -117,7 +117,7 @@ class Trainer:
                     values = window.means() | {"epoch": item.epoch, "learning_rate": rate} | self.scaler.logged()
                     window = _Window()
                     log.write(self.done, values)
-                    bar.note(f"loss {values['loss']:.3f}, {values['images_per_second']:.0f} images/s")
+                    bar.note(_said(values))
                 if self._due(self.runtime.validate_every):
                     with window.pause():
                         log.write(self.done, self._validate())
@@ -267,6 +267,12 @@ class _Window:
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         elapsed = time.perf_counter() - self._begun
         return means | {"images_per_second": self._images / elapsed, "loader_wait": self._waited / elapsed}
+
+
+def _said(values: Mapping[str, float]) -> str:
+    """Write loss, speed, and how the time divides between waiting for data and computing."""
+    waiting = f"{values['loader_wait']:.0%} of the time waiting for data"
+    return f"loss {values['loss']:.3f}, {values['images_per_second']:.0f} images/s, {waiting}"
 
 
 def _named(losses: Losses) -> dict[str, Tensor | float]:

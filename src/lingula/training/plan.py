@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lingula.core.batch import Batch
 from lingula.core.distributed import World, choose_device, world_from_environment
+from lingula.core.errors import UserError
 from lingula.data.loader import TextPlan
 from lingula.data.store import Store
 from lingula.methods.base import Method
 from lingula.methods.language_model import pooled_layers
 from lingula.methods.parameters import ParameterReport, parameter_report
 from lingula.models.text_encoder import TextEncoder, load_text_encoder
+from lingula.models.text_recipes import RECIPES
 from lingula.training.assembly import Samples, build_method, choose_samples, count_steps, needs_text, training_loader
 from lingula.training.config import PretrainConfig
-from lingula.training.language import small_model_folder, small_model_texts
+from lingula.training.language import distinct_texts, small_model_folder, small_model_texts
 
 _ADAM_BYTES = 4 + 8
 """Per trainable parameter: its gradient and AdamW's two moments, fp32."""
+
+
+PROCESSES = (1, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,11 @@ class PlanSummary:
         steps: Optimiser steps in all.
         epochs: Passes over the training samples in all.
         weights: What the image encoder and the language model start from, in words.
+        images: Images of all steps together.
+        checkpoint: Bytes of one checkpoint: weights, and AdamW's moments.
+        checkpoints: How many of them stay.
+        cache: Bytes of the cached text features; 0 where texts are encoded in every step.
+        speed: Images per second of one process, where the user has measured it.
     """
 
     method: str
@@ -46,6 +57,15 @@ class PlanSummary:
     steps: int
     epochs: float
     weights: str
+    images: int
+    checkpoint: int
+    checkpoints: int
+    cache: int
+    speed: float | None = None
+
+    def hours(self, processes: int) -> float | None:
+        """Hours on so many processes if each is as fast as one alone: the least it can take; None without a measured speed."""
+        return None if self.speed is None else self.images / (self.speed * processes) / 3600
 
     def __str__(self) -> str:
         frozen = self.parameters.total - self.parameters.trainable
@@ -54,38 +74,115 @@ class PlanSummary:
         lines += [
             f"parameters  {self.parameters.total:,} in all, {self.parameters.trainable:,} trainable, {frozen:,} frozen",
             f"memory      about {self.memory / 2**30:.2f} GiB per process",
-            f"steps       {self.steps:,} ({self.epochs:.1f} epochs)",
+            f"steps       {self.steps:,} ({self.epochs:.1f} epochs, {self.images:,} images)",
+            f"disk        {self.checkpoints * self.checkpoint / 2**30:.2f} GiB of checkpoints, "
+            f"{self.cache / 2**30:.2f} GiB of text features",
         ]
+        if self.speed is None:
+            lines.append("hours       unknown: measure one GPU (benchmarks/training_step.py), then give --images-per-second")
+        else:
+            times = ", ".join(f"{self.hours(count):.1f} on {count}" for count in PROCESSES)
+            lines.append(f"hours       at least {times} GPUs, at {self.speed:,.0f} images/s each")
         return "\n".join(lines)
 
 
-def describe_plan(config: PretrainConfig) -> PlanSummary:
+def describe_plan(config: PretrainConfig, pairs: int | None = None, images_per_second: float | None = None) -> PlanSummary:
     """Build everything a training needs, run two samples through it, and say what a step would take.
+
+    Args:
+        config: What would be trained.
+        pairs: Plan for so many training samples without a store and without any weights; None: for the store's own.
+        images_per_second: What one process was measured to train.
 
     Raises:
         UserError: The store, the weights or the configuration do not fit, as in the training itself.
     """
-    world = world_from_environment()
     choose_device(config.runtime.device)
+    return _plan_of_store(config, images_per_second) if pairs is None else _plan_of_size(config, pairs, images_per_second)
+
+
+def _plan_of_store(config: PretrainConfig, speed: float | None) -> PlanSummary:
     store = Store.open(config.data.store)
     samples = choose_samples(config, store)
     encoder, dimension, text_parameters = _text_side(config, store, samples)
     method = build_method(config, encoder, dimension, samples.findings)
-    batch = _batch(config, store, samples, encoder, dimension, world)
-    frozen_outside = text_parameters if encoder is None or config.text_encoder.frozen else 0
-    report = parameter_report(method, frozen_outside)
-    at_once = min(config.optimisation.micro_batch_size or len(batch), len(batch))
-    weights = 4 * parameter_report(method).total + _ADAM_BYTES * report.trainable
-    steps = count_steps(config.optimisation, samples.order.steps_per_epoch)
+    batch = _batch(config, store, samples, encoder, dimension, world_from_environment())
+    frozen = text_parameters if encoder is None or config.text_encoder.frozen else 0
+    texts = 0
+    if dimension is not None and config.text_encoder.frozen:
+        rows = np.concatenate([samples.train, samples.validation])
+        texts = len(distinct_texts(store, rows, config.data.sections, config.data.text_view))
+    per_epoch = samples.order.steps_per_epoch
+    return _summary(config, method, batch, parameter_report(method, frozen), samples.summary, per_epoch, texts, speed)
+
+
+def _plan_of_size(config: PretrainConfig, pairs: int, speed: float | None) -> PlanSummary:
+    """Plan without data: sizes of published language models are known, their weights are not needed.
+
+    Raises:
+        UserError: There are fewer samples than a batch, or the text encoder's size is not known without its files.
+    """
+    size = config.optimisation.batch_size
+    if pairs < size:
+        raise UserError(f"{pairs} samples do not fill a batch of {size}", "Give more --pairs, or a smaller batch.")
+    bare = config.model_copy(update={"image_encoder": config.image_encoder.model_copy(update={"weights": "none"})})
+    text = config.text_encoder
+    dimension = None
+    if needs_text(config.method):
+        dimension = _known_dimension(config)
+    if dimension is not None and not text.frozen:
+        raise UserError("a trained text encoder cannot be planned without its files", "Give --store instead of --pairs.")
+    method = build_method(bare, None, dimension, ["finding"])
+    images = torch.zeros(min(size, 2), 1, config.data.image_size, config.data.image_size)
+    features = None if dimension is None else torch.zeros(len(images), dimension)
+    batch = Batch([""] * len(images), images, text_features=features)
+    said = f"{pairs:,} samples, as given: no store was looked at, each text counted once"
+    texts = pairs if dimension is not None else 0
+    return _summary(config, method, batch, parameter_report(method), said, pairs // size, texts, speed)
+
+
+def _known_dimension(config: PretrainConfig) -> int:
+    text = config.text_encoder
+    if text.name == "small":
+        return len(pooled_layers(text.small)) * text.small.width
+    if text.name in RECIPES:
+        return RECIPES[text.name].dimension
+    raise UserError(f"the size of the text encoder {text.name} is not known", "Give --store, or a named text encoder.")
+
+
+def _summary(
+    config: PretrainConfig,
+    method: Method,
+    batch: Batch,
+    report: ParameterReport,
+    samples: str,
+    steps_per_epoch: int,
+    texts: int,
+    speed: float | None,
+) -> PlanSummary:
+    """Put sizes together; memory and speed are of one process."""
+    share = config.optimisation.batch_size // world_from_environment().size
+    at_once = min(config.optimisation.micro_batch_size or share, share)
+    own = parameter_report(method)
+    steps = count_steps(config.optimisation, steps_per_epoch)
+    features = 0 if batch.text_features is None else batch.text_features.shape[1]
+    whole = {name: (share, *shape[1:]) for name, shape in _shapes(batch).items()}
     return PlanSummary(
         method=config.method.name,
-        samples=samples.summary,
-        shapes=_shapes(batch),
+        samples=samples,
+        shapes=whole,
         parameters=report,
-        memory=weights + at_once * _activation_bytes(method, batch[:2], config.runtime.precision) // 2,
+        memory=4 * own.total
+        + _ADAM_BYTES * report.trainable
+        + at_once * _activation_bytes(method, batch[:2], config.runtime.precision) // 2,
         steps=steps,
-        epochs=steps / samples.order.steps_per_epoch,
+        epochs=steps / steps_per_epoch,
         weights=_starting_weights(config),
+        images=steps * config.optimisation.batch_size,
+        checkpoint=4 * own.total + 8 * report.trainable,
+        checkpoints=config.runtime.keep + 2,
+        cache=4 * texts * features,
+        speed=speed,
     )
 
 

@@ -1,0 +1,222 @@
+"""One M-FLAG step at real shapes: as the official code takes it, and as ours does.
+
+    .venv/bin/python benchmarks/training_step.py            batch 8 on a CPU, 256 on a GPU where there is one
+
+ResNet-50 at 224 pixels, a frozen BERT-base with random weights, report lengths of 3,955 real reports (../shared; of the phantom's
+where that is absent). Each way runs in a process of its own, so that its peak memory is its own; the ways take turns, round by
+round. `--compile` adds torch.compile. MFU: floating-point operations of the step (counted by torch) over seconds, as a share of
+the rate of a large matrix product in the same precision, measured in the same process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lingula.core.batch import Batch
+from lingula.core.distributed import World
+from lingula.methods.m_flag import MFlag
+from lingula.methods.m_flag_config import PRESETS, MFlagConfig
+from lingula.models.encoder_config import ImageEncoderConfig
+from lingula.models.radiograph_encoder import RadiographEncoder
+from lingula.training.config import OptimisationConfig
+from lingula.training.optimisation import build_optimiser
+from lingula.training.parallel import Spread, clip_gradients
+
+SIDE, PADDED, FEATURES = 224, 512, 768
+WAYS = {
+    "official": "each report re-encoded at 512 padded tokens, fp32",
+    "dynamic": "the same, padded to the longest of the batch",
+    "cache": "text features from the cache, fp32",
+    "ours": "cache, channels-last, bf16, fused AdamW: the loop's own step",
+}
+
+
+def token_lengths(count: int) -> list[int]:
+    """Tokens of real reports, cut at 512, spread evenly over all of them."""
+    from lingula.methods.tokeniser import train_tokeniser
+    from lingula.models.text_config import LanguageModelConfig
+
+    archive = Path(__file__).resolve().parents[2] / "shared/data/cxr/reports/NLMCXR_reports.tgz"
+    if archive.is_file():
+        sys.path.insert(0, str(Path(__file__).parent / "language"))
+        from real_reports import radiograph_reports
+
+        texts = [" ".join(report.get(name, "") for name in ("findings", "impression")) for report in radiograph_reports(archive)]
+    else:
+        from lingula.data.phantom.source import PhantomSource
+
+        texts = [" ".join(study.sections.values()) for study in PhantomSource(300, 1, 1)]
+    tokeniser = train_tokeniser(texts, LanguageModelConfig())
+    lengths = [min(len(ids), PADDED) for ids in tokeniser(texts)["input_ids"]]
+    return [lengths[place * len(lengths) // count] for place in range(count)]
+
+
+def bert() -> nn.Module:
+    """BERT-base, frozen, random weights: only its time matters."""
+    from transformers import BertConfig, BertModel
+
+    model: nn.Module = BertModel(BertConfig(), add_pooling_layer=False).eval().requires_grad_(False)
+    return model
+
+
+class Step:
+    """One optimiser step, one way.
+
+    Args:
+        way: A key of `WAYS`.
+        lengths: Tokens of each report of the batch.
+        device: Where.
+        compiled: Whether torch.compile is used on the image encoder.
+    """
+
+    def __init__(self, way: str, lengths: list[int], device: torch.device, compiled: bool) -> None:
+        torch.manual_seed(0)
+        self.way, self.device, self.lengths = way, device, lengths
+        released = MFlagConfig(**PRESETS["released"]["method"])
+        encoder = RadiographEncoder(ImageEncoderConfig(name="resnet50.tv_in1k", channels=3))
+        self.method = MFlag(released, encoder, FEATURES).to(device).train()
+        if way == "ours":
+            self.method.to(memory_format=torch.channels_last)
+        if compiled:
+            encoder.model.forward_features = torch.compile(encoder.model.forward_features)  # type: ignore[assignment,operator]
+        self.text = bert().to(device) if way in ("official", "dynamic") else None
+        config = OptimisationConfig(learning_rate=2e-5)
+        self.spread = Spread(self.method, config, "ddp", World(), trains_text=False)
+        plain = torch.optim.AdamW(self.method.parameters(), lr=2e-5, weight_decay=5e-2, foreach=True)
+        self.optimiser = build_optimiser(self.method, config) if way == "ours" else plain
+        self.images = torch.randn(len(lengths), 1, SIDE, SIDE, device=device)
+        self.cached = torch.randn(len(lengths), FEATURES, device=device)
+
+    def features(self) -> Tensor:
+        """Text features of the batch: encoded, or taken from the cache."""
+        if self.text is None:
+            return self.cached
+        width = PADDED if self.way == "official" else max(self.lengths)
+        places = torch.arange(width, device=self.device)
+        mask = (places < torch.tensor(self.lengths, device=self.device)[:, None]).long()
+        ids = torch.full((len(self.lengths), width), 5, device=self.device)
+        with torch.no_grad():
+            first: Tensor = self.text(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
+        return first
+
+    def __call__(self) -> None:
+        """Forward, backward, update."""
+        names = [str(place) for place in range(len(self.lengths))]
+        ours = self.way == "ours"
+        images = self.images.contiguous(memory_format=torch.channels_last) if ours else self.images
+        half = torch.autocast(self.device.type, torch.bfloat16) if ours else nullcontext()
+        with half:
+            losses = self.spread.losses(Batch(names, images, text_features=self.features()), names)
+        self.optimiser.zero_grad(set_to_none=True)
+        losses.total.backward()
+        if ours:
+            clip_gradients(self.method, float("inf"))
+        self.optimiser.step()
+
+
+def seconds(step: Callable[[], Any], device: torch.device) -> float:
+    """Time one call, the device's work included."""
+    begun = time.perf_counter()
+    step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - begun
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations per second of a large matrix product."""
+    size = 8192 if device.type == "cuda" else 2048
+    one = torch.randn(size, size, device=device, dtype=dtype)
+    return 2 * size**3 / min(seconds(lambda: one @ one, device) for _ in range(4))
+
+
+def child(way: str, batch: int, compiled: bool) -> None:
+    """Answer `go` with the seconds of a step and `end` with memory and utilisation, as JSON lines."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    lengths = json.loads(sys.stdin.readline())
+    step = Step(way, lengths, device, compiled)
+    counter = FlopCounterMode(display=False)
+    if not compiled:
+        with counter:
+            step()
+    for line in sys.stdin:
+        if line.strip() == "end":
+            break
+        print(json.dumps(seconds(step, device)), flush=True)
+    rate = matrix_rate(device, torch.bfloat16 if way == "ours" else torch.float32)
+    peak = (
+        torch.cuda.max_memory_allocated() if device.type == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
+    print(json.dumps({"memory": peak, "flops": counter.get_total_flops(), "rate": rate}), flush=True)
+
+
+def main(batch: int, rounds: int, compiled: bool) -> None:
+    """Run the ways in turn and print the table."""
+    lengths = token_lengths(batch)
+    ways = [(way, False) for way in WAYS] + ([("ours", True)] if compiled else [])
+    children = []
+    for way, compiling in ways:
+        command = [sys.executable, __file__, "--child", way, "--batch", str(batch), *(["--compile"] if compiling else [])]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        _tell(process, json.dumps(lengths))
+        children.append(process)
+    times: list[list[float]] = [[] for _ in ways]
+    for turn in range(rounds + 1):
+        for place, process in enumerate(children):
+            _tell(process, "go")
+            taken = json.loads(_answer(process))
+            if turn:
+                times[place].append(taken)
+    print(
+        f"batch {batch}, {min(lengths)} to {max(lengths)} tokens, {torch.get_num_threads()} threads, median of {rounds} rounds\n"
+    )
+    print("| way | seconds | faster by | peak memory, GiB | MFU |\n| --- | --- | --- | --- | --- |")
+    for (way, compiling), process, taken in zip(ways, children, times, strict=True):
+        _tell(process, "end")
+        found = json.loads(_answer(process))
+        middle = statistics.median(taken)
+        share = f"{found['flops'] / middle / found['rate']:.0%}" if found["flops"] else "–"
+        name = WAYS[way] + (", torch.compile" if compiling else "")
+        ratio = statistics.median(times[0]) / middle
+        print(f"| {name} | {middle:.2f} | {ratio:.1f} | {found['memory'] / 2**30:.2f} | {share} |")
+
+
+def _tell(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+
+
+def _answer(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        sys.exit("a way of stepping failed; its error is above")
+    return line
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=256 if torch.cuda.is_available() else 8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--child", choices=list(WAYS), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        child(given.child, given.batch, given.compile)
+    else:
+        main(given.batch, given.rounds, given.compile)
