@@ -208,7 +208,7 @@ def notes_of(results: Mapping[str, TaskResult]) -> list[str]:
 
 def _table_row(task: str, key: tuple[str, str, str], found: list[ResultRow | None]) -> dict[str, Any]:
     chance = next((row.chance for row in found if row is not None and row.chance is not None), None)
-    best = _best(key[0], found)
+    best = None if task == "geometry" else _best(key[0], found)
     digits = 0 if key[0] == "median rank" else 3
     cells = []
     for row in found:

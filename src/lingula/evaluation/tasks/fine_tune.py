@@ -51,7 +51,7 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
         settings[name] = assemble(store, cohort, config, fits, temperature=1.0)
         span = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
         stopped = f"{min(steps)}" if min(steps) == max(steps) else f"{min(steps)} to {max(steps)}"
-        notes.append(f"{name} of labels: {len(fits)} fits on {span} images, best validation at step {stopped}, mean of the fits.")
+        notes.append(f"{name} of labels: {_fits(len(fits))} on {span} images, best validation at step {stopped}.")
     protocol = {
         "fractions": list(config.fraction),
         "draws": config.draws,
@@ -63,3 +63,7 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
         "threshold": f"max {config.threshold.upper()} on validation",
     }
     return classification_result("fine-tune", encoder, store, config, cohort, settings, protocol, notes)
+
+
+def _fits(count: int) -> str:
+    return "one fit" if count == 1 else f"mean of {count} fits"
