@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from lingula.objectives.alignment import alignment_loss
 from lingula.objectives.contrastive import contrastive_loss
+from lingula.objectives.dice_bce import dice_bce_loss
 from lingula.objectives.orthogonality import effective_rank, orthogonality_floor, orthogonality_loss
+from lingula.objectives.pseudo_masks import pseudo_masks
 
-__all__ = ["alignment_loss", "contrastive_loss", "effective_rank", "orthogonality_floor", "orthogonality_loss"]
+__all__ = [
+    "alignment_loss",
+    "contrastive_loss",
+    "dice_bce_loss",
+    "effective_rank",
+    "orthogonality_floor",
+    "orthogonality_loss",
+    "pseudo_masks",
+]
