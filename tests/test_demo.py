@@ -66,6 +66,18 @@ def test_embeddings_of_a_batch_are_those_of_each_image(finished: tuple[Path, Pat
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
 
 
+def test_fine_tuning_takes_a_copy_of_the_image_tower(finished: tuple[Path, Path]) -> None:
+    model = lingula.load(finished[0])
+    image = np.array(Store.open(finished[1]).pixels(0))
+    before, given = model.encode_image([image]), model.trainable()
+    features = given.network(given.transform.evaluate([image])).detach().numpy()
+    np.testing.assert_allclose(features, model.embed_pixels([image])[0], atol=1e-5)
+    assert features.shape == (1, given.dimension)
+    for parameter in given.network.parameters():
+        parameter.data.zero_()
+    np.testing.assert_array_equal(model.encode_image([image]), before)
+
+
 def test_embed_writes_one_row_per_image(finished: tuple[Path, Path], tmp_path: Path) -> None:
     runs, store = finished
     main(["embed", str(runs), "--store", str(store), "--out", str(tmp_path / "e.parquet"), "--split", "test"])
