@@ -101,7 +101,7 @@ def test_the_best_validation_is_kept_and_waiting_has_an_end(striped: Any, traine
 
 
 def test_labels_of_test_and_unknown_labels_have_no_influence(striped: Any, trained: Any) -> None:
-    settings = config(fraction=[1.0], label=["Edema"])
+    settings = config(fraction=[1.0], label=["Edema"], fine_tune_steps=12, fine_tune_every=1, patience=12)
     before = run(trained, striped, settings).predictions
     striped._labels[180:] = 1 - striped._labels[180:]
     after = run(trained, striped, settings).predictions
