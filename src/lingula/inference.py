@@ -19,7 +19,7 @@ from lingula.core.files import read_json
 from lingula.core.types import Pixels
 from lingula.data.augment import ImageTransform
 from lingula.data.readers import UnreadableImage, read_radiograph
-from lingula.evaluation.encoder import Trainable
+from lingula.evaluation.encoder import DenseTrainable, Trainable
 from lingula.methods.supervised import Supervised
 from lingula.training.run import CONFIG, Run
 
@@ -153,9 +153,9 @@ class Model:
         features, latents = [], []
         with torch.inference_mode():
             for start in range(0, len(pixels), self.batch_size):
-                pooled = self.method.image_features(self._input(pixels[start : start + self.batch_size]))
+                pooled, projected = self.method.features_and_latents(self._input(pixels[start : start + self.batch_size]))
                 features.append(pooled.cpu().numpy())
-                latents.append(self.method.project_image(pooled).cpu().numpy())
+                latents.append(projected.cpu().numpy())
         return np.concatenate(features), np.concatenate(latents)
 
     def classify(self, features: Float[np.ndarray, "images image_features"]) -> Float[np.ndarray, "images findings"]:
@@ -174,6 +174,12 @@ class Model:
         """Return a copy of the image encoder, for fine-tuning."""
         encoder = copy.deepcopy(self.method.image_encoder)
         return Trainable(encoder, encoder.dimension, self.transform)
+
+    def dense_trainable(self) -> DenseTrainable:
+        """Return a copy of the image encoder, and of the decoder where one was pre-trained, for segmentation and detection."""
+        return DenseTrainable(
+            copy.deepcopy(self.method.image_encoder), copy.deepcopy(self.method.pretrained_decoder()), self.transform
+        )
 
     def _square(self, image: ImageInput) -> Pixels:
         """What the store would hold of an image; an array of its size and depth is taken for stored grey values."""

@@ -26,6 +26,9 @@ ImageFeatures: TypeAlias = Float[Tensor, "batch image_features"]
 FeatureMap: TypeAlias = Float[Tensor, "batch image_features rows columns"]
 """Last feature map of the image encoder, before pooling."""
 
+AttentionMaps: TypeAlias = Float[Tensor, "batch heads rows columns"]
+"""How much each head of an attention pooling looks at each cell of the feature grid."""
+
 TextFeatures: TypeAlias = Float[Tensor, "batch text_features"]
 """Pooled output of the text encoder, before projection."""
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lingula.data.augment import ImageTransform
+    from lingula.models.radiograph_encoder import RadiographEncoder
+    from lingula.models.unet_decoder import UnetDecoder
 
 
 class Encoder(Protocol):
@@ -57,6 +59,30 @@ class TrainableEncoder(Protocol):
     """An encoder that gives its image tower away for fine-tuning."""
 
     def trainable(self) -> Trainable:
+        """Return a copy; the encoder itself never changes."""
+        ...
+
+
+@dataclass(frozen=True)
+class DenseTrainable:
+    """A copy of an image encoder with its feature pyramid, and of the decoder that was pre-trained along with it.
+
+    Args:
+        encoder: Has `pyramid` and `pyramid_channels`.
+        decoder: None where the method trains none.
+        transform: Grey values to images, with and without augmentation.
+    """
+
+    encoder: RadiographEncoder
+    decoder: UnetDecoder | None
+    transform: ImageTransform
+
+
+@runtime_checkable
+class DenseTrainableEncoder(Protocol):
+    """An encoder that gives its image tower away for tasks that need its feature pyramid."""
+
+    def dense_trainable(self) -> DenseTrainable:
         """Return a copy; the encoder itself never changes."""
         ...
 

@@ -140,6 +140,7 @@ class Trainer:
         torch.manual_seed(random_key(self.runtime.seed, item.step, self.world.rank, "step"))
         rate = learning_rate(item.step, self.steps, self.optimisation)
         set_learning_rate(self.optimiser, rate)
+        self.method.at_step(item.step, self.steps)
         with self._autocast():
             losses: Losses = self.spread.losses(self._on_device(item.batch), item.study_ids)
         check_finite(losses.total, "loss", item, self.run_folder, self.checkpoints)
