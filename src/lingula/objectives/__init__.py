@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lingula.objectives.alignment import alignment_loss
 from lingula.objectives.contrastive import contrastive_loss
-from lingula.objectives.dice_bce import dice_bce_loss
+from lingula.objectives.dice_bce import dice_bce_loss, dice_bce_of_each
 from lingula.objectives.orthogonality import effective_rank, orthogonality_floor, orthogonality_loss
 from lingula.objectives.pseudo_masks import pseudo_masks
 
@@ -12,6 +12,7 @@ __all__ = [
     "alignment_loss",
     "contrastive_loss",
     "dice_bce_loss",
+    "dice_bce_of_each",
     "effective_rank",
     "orthogonality_floor",
     "orthogonality_loss",
