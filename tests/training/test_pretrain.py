@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from lingula.core import precision
 from lingula.core.errors import UserError
 from lingula.data.prepare import prepare
 from lingula.data.prepare_config import PrepareConfig
@@ -56,7 +57,7 @@ def recipe_for(store: Path, method: str = "clip", **parts: dict[str, Any]) -> Pr
         "image_encoder": {"name": "mobilenetv4_conv_small_050"},
         "text_encoder": {"small": {"vocabulary": 80, "width": 16, "layers": 1, "word_steps": 3, "steps": 3, "heads": 2}},
         "optimisation": {"steps": 4, "batch_size": 8},
-        "runtime": {"log_every": 1, "validate_every": 2, "checkpoint_every": 2, "device": "cpu"},
+        "runtime": {"log_every": 1, "validate_every": 2, "checkpoint_every": 2, "device": "cpu", "precision": "fp32"},
     }
     return recipe(method, overrides={name: values.get(name, {}) | parts.get(name, {}) for name in values.keys() | parts.keys()})
 
@@ -266,3 +267,18 @@ def test_the_environment_names_versions_and_store(finished: Path, store: Path, t
     assert environment["packages"]["torch"] == torch.__version__
     assert environment["store"]["fingerprint"] == Store.open(store).fingerprint
     assert git_commit(tmp_path) is None
+
+
+@pytest.mark.parametrize(("fast", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_auto_precision_is_settled_by_the_device_and_kept_by_a_resumed_run(fast, expected, store, tmp_path, monkeypatch):
+    monkeypatch.setattr(precision, "multiplies_fast_in_bf16", lambda device: fast)
+    config = recipe_for(store, runtime={"precision": "auto"})
+    run = pretrain(config, tmp_path / "run")
+    assert Run(run).config.runtime.precision == expected
+    monkeypatch.setattr(precision, "multiplies_fast_in_bf16", lambda device: not fast)
+    pretrain(config, run, resume=True)
+    assert Run(run).config.runtime.precision == expected
+
+
+def test_auto_leaves_alone_what_is_asked_for():
+    assert [precision.choose_precision(wanted, torch.device("cpu")) for wanted in ("bf16", "fp32")] == ["bf16", "fp32"]

@@ -281,11 +281,6 @@ def _load_auto(folder: Path, config: TextEncoderConfig) -> tuple[Any, Any]:
     return model, tokeniser
 
 
-def multiplies_fast_in_bf16(device: torch.device) -> bool:
-    """Tell whether a device has hardware for bf16 matrix products; elsewhere bf16 autocast is slower than fp32."""
-    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
 def _bytes_of(value: Tensor) -> bytes:
     return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 

@@ -19,6 +19,7 @@ from lingula.core.batch import Batch
 from lingula.core.checkpoint import WEIGHTS, Checkpoints
 from lingula.core.distributed import World, anyone
 from lingula.core.errors import UserError
+from lingula.core.precision import choose_precision
 from lingula.core.progress import ProgressBar
 from lingula.core.randomness import random_key
 from lingula.data.loader import StepBatch, TrainingLoader, dead_workers_explained
@@ -87,7 +88,8 @@ class Trainer:
         trains_text = loader.build.text is not None and loader.build.text.tokenise is not None
         self.spread = Spread(self.method, optimisation, runtime.parallel, self.world, trains_text)
         self.optimiser = build_optimiser(self.method, optimisation)
-        self.scaler = Scaler(device, enabled=runtime.precision == "fp16")
+        self.precision = choose_precision(runtime.precision, device)
+        self.scaler = Scaler(device, enabled=self.precision == "fp16")
         self.done = 0
         self.best: tuple[int, float] | None = None
 
@@ -222,8 +224,7 @@ class Trainer:
         self.done = step
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        dtype = _DTYPES[self.runtime.precision]
-        return torch.autocast(self.device.type, dtype=dtype, enabled=self.runtime.precision != "fp32")
+        return torch.autocast(self.device.type, dtype=_DTYPES[self.precision], enabled=self.precision != "fp32")
 
     def _on_device(self, batch: Batch) -> Batch:
         batch = batch.to(self.device)

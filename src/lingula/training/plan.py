@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from lingula.core.batch import Batch
 from lingula.core.distributed import World, choose_device, world_from_environment
 from lingula.core.errors import UserError
+from lingula.core.precision import Precision, choose_precision
 from lingula.data.loader import TextPlan
 from lingula.data.store import Store
 from lingula.methods.base import Method
@@ -235,8 +237,9 @@ def _shapes(batch: Batch) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in tensors.items() if value is not None}
 
 
-def _activation_bytes(method: Method, batch: Batch, precision: str) -> int:
-    """Measure what the encoders keep for the backward pass of a batch."""
+def _activation_bytes(method: Method, batch: Batch, precision: Precision | Literal["auto"]) -> int:
+    """Measure what the encoders keep for the backward pass of a batch; of a cut of a larger one, its own rows only."""
+    batch = batch if batch.images is None else replace(batch, images=batch.images.clone())
     own = {parameter.untyped_storage().data_ptr() for parameter in method.parameters()}
     kept: dict[int, int] = {}
 
@@ -246,7 +249,7 @@ def _activation_bytes(method: Method, batch: Batch, precision: str) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision != "fp32")
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=choose_precision(precision, torch.device("cpu")) != "fp32")
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), autocast:
         alive = method.train().encode(batch)
     del alive
