@@ -62,6 +62,7 @@ class G2D(Method):
         features, rows = _grid_of(image_encoder, image_size)
         self.image_head = PositionProjector(features, config.hidden, width)
         self.attention_pool = AttentionPool2d(rows, width, config.heads, latent)
+        self.latent_norm = nn.BatchNorm1d(latent) if config.latent_norm else nn.Identity()
         self.text_head = None if bare else PositionProjector(text_dimension, config.hidden, latent)
         masks = config.heads if config.mask.per_head and config.dense != "reconstruction" else 1
         channels = image_encoder.pyramid_channels
@@ -78,7 +79,7 @@ class G2D(Method):
         self._dense_share = min(max(step - warmup, 0) / rise, 1.0) if rise else float(step >= warmup)
 
     def towers(self) -> list[nn.Module]:
-        """Everything but the temperature: heads and decoder see the cells and pixels of this process's images alone."""
+        """Heads and decoder too: they see the cells and pixels of this process's images alone."""
         parts = [self.image_encoder, self.image_head, self.attention_pool, self.decoder, self.text_head, self.text_encoder]
         return [part for part in parts if part is not None]
 
@@ -103,14 +104,15 @@ class G2D(Method):
         if embeddings.text is None:
             raise ValueError("the embeddings have no text features")
         config, temperature = self.config, self._bounded_temperature()
+        image = self._normed(embeddings.image)
         groups, positives = batch.groups, config.positives
         if positives == "one":
             groups, positives = None, "share"
-        matched = contrastive_loss(embeddings.image, embeddings.text, temperature, groups, positives, config.direction)
+        matched = contrastive_loss(image, embeddings.text, temperature, groups, positives, config.direction)
         terms, weights = {"contrastive": matched}, {"contrastive": config.contrastive_weight}
         logged: dict[str, float | Tensor] = {
             "temperature": temperature.detach(),
-            "effective_rank": effective_rank(embeddings.image.detach()),
+            "effective_rank": effective_rank(image.detach()),
         }
         if self.decoder is not None:
             each, counts = embeddings.per_image[DENSE], embeddings.per_image[COUNTS]
@@ -123,6 +125,12 @@ class G2D(Method):
         """Pooled latents, and the attention of each head on the grid."""
         pooled, attention = self.attention_pool(self._projected(last))
         return pooled, attention[:, :, 1:].unflatten(2, last.shape[-2:])
+
+    def _normed(self, latents: Float[Tensor, "vectors latent"]) -> Float[Tensor, "vectors latent"]:
+        """The norm behind the pooling, in the precision of its weights; batch norms must be in eval mode for single cells."""
+        with no_autocast(latents):
+            normed: Tensor = self.latent_norm(latents.to(self.log_temperature.dtype))
+            return normed
 
     def _projected(self, last: FeatureMap) -> FeatureMap:
         """The image head on every cell, `batch width rows columns`."""
@@ -202,7 +210,7 @@ class G2D(Method):
     def features_and_latents(self, images: Images) -> tuple[ImageFeatures, Latents]:
         """The encoder's pooled features, and the attention-pooled latents, L2-normalised."""
         last, _ = self.image_encoder.pyramid(images)
-        return self.image_encoder.pool(last), unit_vectors(self._pool(last)[0])
+        return self.image_encoder.pool(last), unit_vectors(self._normed(self._pool(last)[0]))
 
     def encode_text(self, features: TextFeatures) -> Latents:
         """Text latents, L2-normalised, from the text encoder's pooled output."""
@@ -216,8 +224,8 @@ class G2D(Method):
     def dense_features(self, images: Images) -> FeatureMap:
         """Each cell through the pooling's value and output maps, L2-normalised: what the pooled latents average."""
         last, _ = self.image_encoder.pyramid(images)
-        latents = self.attention_pool.dense(self._projected(last))
-        return unit_vectors(latents.movedim(1, -1)).movedim(-1, 1)
+        latents = self.attention_pool.dense(self._projected(last)).permute(0, 2, 3, 1)
+        return unit_vectors(self._normed(latents.flatten(0, 2)).unflatten(0, latents.shape[:3])).permute(0, 3, 1, 2)
 
     def pretrained_decoder(self) -> UnetDecoder | None:
         """The decoder, where a dense term trained it."""

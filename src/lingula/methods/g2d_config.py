@@ -46,6 +46,8 @@ class G2DConfig(Config):
     text_positions: Literal["first", "real", "all"] = "real"
     """What the batch norm of the text head sees where the text encoder is trained: the first token of each text (what is used of
     it), all real tokens, or padding too (as the official code does)."""
+    latent_norm: bool = True
+    """Batch norm over the pooled image latents, as other heads have it: without it they fall onto one axis at high rates."""
     temperature: float = Field(default=0.07, gt=0)
     """By what similarities are divided; where it starts if it is learned."""
     learn_temperature: bool = True
@@ -92,6 +94,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "hidden": 128,
             "heads": 4,
             "text_positions": "all",
+            "latent_norm": False,
             "temperature": 0.07,
             "learn_temperature": False,
             "direction": "both",
@@ -127,6 +130,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "hidden": 128,
             "heads": 3,
             "attention_width": 129,
+            "latent_norm": False,
             "temperature": 0.07,
             "learn_temperature": False,
             "direction": "image-to-text",
