@@ -225,7 +225,7 @@ class G2D(Method):
         """Each cell through the pooling's value and output maps, L2-normalised: what the pooled latents average."""
         last, _ = self.image_encoder.pyramid(images)
         latents = self.attention_pool.dense(self._projected(last)).permute(0, 2, 3, 1)
-        return unit_vectors(self._normed(latents.flatten(0, 2)).unflatten(0, latents.shape[:3])).permute(0, 3, 1, 2)
+        return unit_vectors(self._normed(latents.flatten(0, 2)).reshape(latents.shape)).permute(0, 3, 1, 2)
 
     def pretrained_decoder(self) -> UnetDecoder | None:
         """The decoder, where a dense term trained it."""
