@@ -63,7 +63,7 @@ def cell(row: ResultRow | None, digits: int = 3, times: bool = False) -> str:
     if times and row.chance and row.metric != "median rank":
         ratio = row.value / row.chance
         text += f" {ratio:.0f}×" if ratio >= 10 else f" {ratio:.1f}×"
-    return text
+    return text.replace("-", "−")
 
 
 def results_for(task: str, runs: Sequence[RunView]) -> dict[str, TaskResult]:
