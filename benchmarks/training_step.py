@@ -1,11 +1,11 @@
 """One M-FLAG step at real shapes: as the official code takes it, and as ours does.
 
     .venv/bin/python benchmarks/training_step.py            batch 8 on a CPU, 256 on a GPU where there is one
-    .venv/bin/python benchmarks/training_step.py --trained --compile
+    .venv/bin/python benchmarks/training_step.py --ways ours compiled trained
 
 ResNet-50 at 224 pixels, a frozen BERT-base with random weights, report lengths of 3,955 real reports (../shared; of the phantom's
 where that is absent). Each way runs in a process of its own, so that its peak memory is its own; the ways take turns, round by
-round. `--trained` adds the language model trained along, `--compile` adds torch.compile of the image encoder.
+round. Ours is in bf16 where matrix products are faster in it than in fp32, which not every processor has hardware for.
 
 MFU: floating-point operations of the step (counted by torch) over its median seconds, as a share of the best rate of a matrix
 product in the same precision: the best of several sizes, repeats and rounds, measured in the same process right after each step.
@@ -21,7 +21,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,13 +44,14 @@ WAYS = {
     "official": "each report re-encoded at 512 padded tokens, fp32",
     "dynamic": "the same, padded to the longest of the batch",
     "cache": "text features from the cache, fp32",
-    "ours": "cache, channels-last, bf16, fused AdamW: the loop's own step",
-}
-TRAINED = {
+    "ours": "cache, channels-last, {precision}, fused AdamW: the loop's own step",
+    "compiled": "the same, image encoder through torch.compile",
     "trained": "language model trained along, 512 padded tokens, fp32",
-    "trained-dynamic": "the same, padded to the longest of the batch",
+    "trained-dynamic": "language model trained along, padded to the longest of the batch, fp32",
 }
-PADDED_WAYS = ("official", "trained")
+USUAL = ("official", "dynamic", "cache", "ours")
+OURS, TRAINED, PADDED_WAYS = ("ours", "compiled"), ("trained", "trained-dynamic"), ("official", "trained")
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 SIZES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192, 16384)}
 """Sides of the matrices whose product gives the attainable rate."""
 
@@ -88,23 +88,24 @@ class Step:
     """One optimiser step, one way.
 
     Args:
-        way: A key of `WAYS` or `TRAINED`.
+        way: A key of `WAYS`.
         lengths: Tokens of each report of the batch.
         device: Where.
-        compiled: Whether torch.compile is used on the image encoder.
+        precision: Of our own ways; the others are in fp32.
     """
 
-    def __init__(self, way: str, lengths: list[int], device: torch.device, compiled: bool) -> None:
+    def __init__(self, way: str, lengths: list[int], device: torch.device, precision: str) -> None:
         torch.manual_seed(0)
         self.way, self.device, self.lengths = way, device, lengths
+        self.ours, self.dtype = way in OURS, DTYPES[precision if way in OURS else "fp32"]
         released = MFlagConfig(**PRESETS["released"]["method"])
         encoder = RadiographEncoder(ImageEncoderConfig(name="resnet50.tv_in1k", channels=3))
         self.method = MFlag(released, encoder, FEATURES).to(device).train()
-        if way == "ours":
+        if self.ours:
             self.method.to(memory_format=torch.channels_last)
-        if compiled:
+        if way == "compiled":
             encoder.model.forward_features = torch.compile(encoder.model.forward_features)  # type: ignore[assignment,operator]
-        self.text = None if way in ("cache", "ours") else bert(way in TRAINED).to(device)
+        self.text = None if self.ours or way == "cache" else bert(way in TRAINED).to(device)
         config = OptimisationConfig(learning_rate=2e-5)
         self.spread = Spread(self.method, config, "ddp", World(), trains_text=False)
         self.parameters = [
@@ -112,7 +113,7 @@ class Step:
             *(self.text.parameters() if self.text is not None and way in TRAINED else ()),
         ]
         plain = torch.optim.AdamW(self.parameters, lr=2e-5, weight_decay=5e-2, foreach=True)
-        self.optimiser = build_optimiser(self.method, config) if way == "ours" else plain
+        self.optimiser = build_optimiser(self.method, config) if self.ours else plain
         self.images = torch.randn(len(lengths), 1, SIDE, SIDE, device=device)
         self.cached = torch.randn(len(lengths), FEATURES, device=device)
 
@@ -131,14 +132,12 @@ class Step:
     def __call__(self) -> None:
         """Forward, backward, update."""
         names = [str(place) for place in range(len(self.lengths))]
-        ours = self.way == "ours"
-        images = self.images.contiguous(memory_format=torch.channels_last) if ours else self.images
-        half = torch.autocast(self.device.type, torch.bfloat16) if ours else nullcontext()
-        with half:
+        images = self.images.contiguous(memory_format=torch.channels_last) if self.ours else self.images
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             losses = self.spread.losses(Batch(names, images, text_features=self.features()), names)
         self.optimiser.zero_grad(set_to_none=True)
         losses.total.backward()
-        if ours:
+        if self.ours:
             clip_gradients(self.method, float("inf"))
         self.optimiser.step()
 
@@ -161,13 +160,19 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     return max(rates)
 
 
-def child(way: str, compiled: bool) -> None:
+def faster_precision(device: torch.device) -> str:
+    """Name the format that matrix products are faster in."""
+    one = {name: torch.randn(256, 256, device=device, dtype=dtype) for name, dtype in DTYPES.items()}
+    return min(one, key=lambda name: min(seconds(lambda: one[name] @ one[name], device) for _ in range(5)))
+
+
+def child(way: str, precision: str) -> None:
     """Answer `go` with the seconds of a step, `rate` with that of matrix products, `end` with memory and operations, as JSON."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     lengths = json.loads(sys.stdin.readline())
-    step = Step(way, lengths, device, compiled)
+    step = Step(way, lengths, device, precision)
     counter = FlopCounterMode(display=False)
-    if not compiled:
+    if way != "compiled":
         with counter:
             step()
     peak = 0.0
@@ -176,7 +181,7 @@ def child(way: str, compiled: bool) -> None:
             print(json.dumps(seconds(step, device)), flush=True)
             peak = peak_memory(device)
         elif line.strip() == "rate":
-            print(json.dumps(matrix_rate(device, torch.bfloat16 if way == "ours" else torch.float32)), flush=True)
+            print(json.dumps(matrix_rate(device, step.dtype)), flush=True)
         else:
             break
     trainable = sum(parameter.numel() for parameter in step.parameters)
@@ -217,19 +222,18 @@ class Contender:
         return statistics.median(self.seconds)
 
 
-def start(way: str, compiled: bool, lengths: list[int], threads: int) -> Contender:
+def start(way: str, precision: str, lengths: list[int], threads: int) -> Contender:
     """Start a way's process."""
-    command = [sys.executable, __file__, "--child", way, "--threads", str(threads), *(["--compile"] if compiled else [])]
+    command = [sys.executable, __file__, "--child", way, "--threads", str(threads), "--precision", precision]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     _tell(process, json.dumps(lengths))
-    return Contender((WAYS | TRAINED)[way] + (", torch.compile" if compiled else ""), process)
+    return Contender(WAYS[way].format(precision=precision), process)
 
 
-def main(batch: int, rounds: int, compiled: bool, trained: bool, threads: int) -> None:
+def main(ways: list[str], batch: int, rounds: int, precision: str, threads: int) -> None:
     """Run the ways in turn and print the table."""
     lengths = token_lengths(batch)
-    ways = [(way, False) for way in (*WAYS, *(TRAINED if trained else ()))] + ([("ours", True)] if compiled else [])
-    contenders = [start(way, compiling, lengths, threads) for way, compiling in ways]
+    contenders = [start(way, precision, lengths, threads) for way in ways]
     for turn in range(rounds + 1):
         for contender in contenders:
             taken = contender.ask("go")
@@ -239,14 +243,15 @@ def main(batch: int, rounds: int, compiled: bool, trained: bool, threads: int) -
     print(f"batch {batch}, {min(lengths)} to {max(lengths)} tokens, {threads} threads, median of {rounds} rounds\n")
     print("| way | seconds | faster by | images/s | peak memory, GiB | trained, million | MFU |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    found = [contender.ask("end") for contender in contenders]
-    flops = {way: answer["flops"] for (way, compiling), answer in zip(ways, found, strict=True) if not compiling}
-    for (way, _), contender, answer in zip(ways, contenders, found, strict=True):
+    found = {way: contender.ask("end") for way, contender in zip(ways, contenders, strict=True)}
+    flops = {way: answer["flops"] for way, answer in found.items() if answer["flops"]}
+    for way, contender in zip(ways, contenders, strict=True):
         middle, ratio = contender.median, contenders[0].median / contender.median
-        share = flops[way] / middle / max(contender.rates)
+        own = flops.get("ours" if way == "compiled" else way)
+        share = "–" if own is None else f"{own / middle / max(contender.rates):.0%}"
         print(
-            f"| {contender.name} | {middle:.2f} | {ratio:.1f} | {batch / middle:.1f} | {answer['memory'] / 2**30:.2f} "
-            f"| {answer['trainable'] / 1e6:.1f} | {share:.0%} |"
+            f"| {contender.name} | {middle:.2f} | {ratio:.1f} | {batch / middle:.1f} | {found[way]['memory'] / 2**30:.2f} "
+            f"| {found[way]['trainable'] / 1e6:.1f} | {share} |"
         )
     print(f"\noperations per image: {', '.join(f'{way} {count / batch / 1e9:.1f} GFLOP' for way, count in flops.items())}")
     print("best matrix product, GFLOP/s:", ", ".join(f"{max(contender.rates) / 1e9:.0f}" for contender in contenders))
@@ -268,15 +273,16 @@ def _answer(process: subprocess.Popen[str]) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(USUAL), help="the first one is compared with")
     parser.add_argument("--batch", type=int, default=256 if torch.cuda.is_available() else 8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--trained", action="store_true")
-    parser.add_argument("--child", choices=[*WAYS, *TRAINED], help=argparse.SUPPRESS)
+    parser.add_argument("--precision", choices=list(DTYPES), help="of our ways; default: the faster one here")
+    parser.add_argument("--child", choices=list(WAYS), help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     if given.child:
-        child(given.child, given.compile)
+        child(given.child, given.precision)
     else:
-        main(given.batch, given.rounds, given.compile, given.trained, given.threads)
+        format_ = given.precision or faster_precision(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        main(given.ways, given.batch, given.rounds, format_, given.threads)

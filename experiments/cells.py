@@ -135,11 +135,11 @@ def measured(work: Work, cell: Cell) -> list[Number]:
     return [*numbers, *taken, Number(MEMORY, peak)]
 
 
-def summary(path: Path, quantities: Sequence[str], digits: int = 3) -> str:
-    """Return a Markdown table: one row per arm, mean over seeds and the lowest and highest of them."""
+def summary(path: Path, quantities: Sequence[str], digits: int = 3, arms: Sequence[str] | None = None) -> str:
+    """Return a Markdown table: one row per arm (all of them, or some), mean over seeds and the lowest and highest of them."""
     results = read(path)
     lines = ["| arm | seeds | " + " | ".join(quantities) + " |", "| --- " * (len(quantities) + 2) + "|"]
-    for arm in dict.fromkeys(cell.arm for cell in results):
+    for arm in dict.fromkeys(cell.arm for cell in results) if arms is None else arms:
         own = [{n.quantity: n.value for n in numbers} for cell, numbers in results.items() if cell.arm == arm]
         cells = [_spread([run.get(quantity) for run in own], digits) for quantity in quantities]
         lines.append(f"| {arm} | {len(own)} | " + " | ".join(cells) + " |")

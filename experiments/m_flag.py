@@ -1,10 +1,10 @@
 """Do M-FLAG's claims hold on the phantom, and what mends it? Phantom numbers; arms of one group share their budget.
 
     .venv/bin/python experiments/m_flag.py                     runs what docs/results/m_flag.csv does not have yet
-    .venv/bin/python experiments/m_flag.py --summary           prints the tables
+    .venv/bin/python experiments/m_flag.py --summary           prints the tables and draws docs/results/m_flag.png
     .venv/bin/python experiments/m_flag.py --only clip m-flag --seeds 0 --minutes 30
 
-Three groups: arms with the demo's budget; `short`, with a quarter of its samples and in fp32, for processors that are slow in bf16;
+Three groups: arms with the demo's budget; `short`, a quarter of its samples and in fp32, for processors that are slow in bf16;
 `lite`, with the one encoder whose ImageNet weights come in a package. An interrupted queue goes on where it stopped.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 from cells import Cell, Number, read, run_queue, summary
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "docs/results/m_flag.csv"
+RESULTS, FIGURE = ROOT / "docs/results/m_flag.csv", ROOT / "docs/results/m_flag.png"
 STORE, RUNS = ROOT / "stores/m-flag", ROOT / "runs/m-flag"
 FRACTIONS = (0.01, 0.1, 1.0)
 FREE: dict[str, Any] = {"method": {"orthogonality_weight": 0.0}}
@@ -63,8 +64,8 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "lite: imagenet": ("m-flag", LITE | {"image_encoder": {"name": "efficientnet_lite0", "weights": "imagenet"}}),
 }
 """Arm to method and what differs from the demo's settings; `random` and `imagenet` are scored before training."""
-SMALL_BUDGET = tuple(arm for arm in ARMS if arm.startswith(("short: ", "lite: ")))
-"""Arms without fine-tuning and without intervals of a single run."""
+GROUPS = {"": "demo's budget", "short: ": "short budget", "lite: ": "EfficientNet-Lite0"}
+"""Prefix of the arms to what they share; outside the first group nothing is fine-tuned, and a run has no intervals."""
 UNTRAINED = ("random", "lite: random", "lite: imagenet")
 
 TABLES = {
@@ -73,6 +74,22 @@ TABLES = {
     "geometry": ("effective rank image features", "effective rank image latents", "alignment", "uniformity image latents"),
     "cost": ("seconds per step", "trainable parameters (million)", "peak memory (MiB)"),
 }
+
+
+def group_of(arm: str) -> str:
+    """Return the prefix of an arm's group."""
+    return next(prefix for prefix in reversed(GROUPS) if arm.startswith(prefix))
+
+
+PANELS = {
+    "zero-shot AUROC": "zero-shot AUROC",
+    "recall@1 text to image": "recall@1, text to image",
+    "probe AUROC 0.01": "probe AUROC, 1 %",
+    "probe AUROC 1": "probe AUROC, 100 %",
+    "effective rank image latents": "effective rank, image latents",
+    "uniformity image latents": "uniformity, image latents",
+}
+"""What the figure shows, and how it is called there."""
 
 
 def prepare_store(store: Path, studies: dict[str, int], size: int) -> None:
@@ -105,7 +122,7 @@ def work(cell: Cell, store: Path, runs: Path, budget: dict[str, Any], evaluation
     busy = time.process_time()
     pretrain(own, run, overwrite=True, text_encoder=encoder)
     busy = time.process_time() - busy
-    numbers = evaluated(run, store, method, trained, evaluation, tuned=cell.arm not in SMALL_BUDGET)
+    numbers = evaluated(run, store, method, trained, evaluation, tuned=group_of(cell.arm) == "")
     shutil.rmtree(run / "checkpoints")
     return [*numbers, *(cost(run, busy) if trained else [])]
 
@@ -192,6 +209,60 @@ def cost(run: Path, busy: float) -> list[Number]:
     ]
 
 
+def show() -> None:
+    """Print the tables of each group and draw all of it."""
+    arms = list(dict.fromkeys(cell.arm for cell in read(RESULTS)))
+    for prefix, title in GROUPS.items():
+        chosen = [arm for arm in arms if group_of(arm) == prefix]
+        for name, quantities in TABLES.items() if chosen else ():
+            print(f"\n{title}: {name}\n\n{summary(RESULTS, quantities, arms=chosen)}")
+    draw(arms)
+
+
+def draw(arms: Sequence[str]) -> None:
+    """Draw one row of panels per group: a dot per seed, a bar at their mean."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    groups = {prefix: [arm for arm in arms if group_of(arm) == prefix] for prefix in GROUPS}
+    groups = {prefix: chosen for prefix, chosen in groups.items() if chosen}
+    heights = [len(chosen) + 2.0 for chosen in groups.values()]
+    figure, grid = pyplot.subplots(
+        len(groups),
+        len(PANELS),
+        figsize=(15, 0.27 * sum(heights) + 0.4),
+        height_ratios=heights,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axes, (prefix, chosen) in zip(grid, groups.items(), strict=True):
+        for axis, (quantity, title) in zip(axes, PANELS.items(), strict=True):
+            _draw_panel(axis, chosen, quantity)
+            axis.set_title(title, fontsize=9)
+        axes[0].set_yticks(range(len(chosen)), [arm.removeprefix(prefix) for arm in chosen], fontsize=8)
+        axes[0].set_ylabel(GROUPS[prefix], fontsize=9)
+    figure.suptitle("M-FLAG on the phantom: phantom numbers, a dot per seed, a bar at their mean", fontsize=10)
+    figure.savefig(FIGURE, dpi=110)
+
+
+def _draw_panel(axis: Any, arms: Sequence[str], quantity: str) -> None:
+    results = read(RESULTS)
+    for place, arm in enumerate(arms):
+        found = [n.value for cell, numbers in results.items() if cell.arm == arm for n in numbers if n.quantity == quantity]
+        known = [value for value in found if value is not None]
+        colour = "#c1440e" if "m-flag" in arm else "#3b5b92"
+        axis.plot(known, [place] * len(known), "o", color=colour, markersize=4, alpha=0.7)
+        if known:
+            axis.plot(sum(known) / len(known), place, "|", color=colour, markersize=13, markeredgewidth=1.6)
+    axis.set_ylim(len(arms) - 0.4, -0.6)
+    axis.set_yticks([])
+    axis.tick_params(labelsize=8)
+    axis.grid(axis="x", color="0.9")
+    axis.spines[["top", "right", "left"]].set_visible(False)
+
+
 def main() -> None:
     """Run the queue, or print what it has found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -204,8 +275,7 @@ def main() -> None:
     given = parser.parse_args()
     cells = [Cell(arm, seed) for seed in given.seeds for arm in given.only]
     if given.summary:
-        for name, quantities in TABLES.items():
-            print(f"\n{name}\n\n{summary(RESULTS, quantities)}")
+        show()
         return
     if given.list:
         done = read(RESULTS)
@@ -218,7 +288,7 @@ def main() -> None:
     run_queue(
         cells, partial(work, store=STORE, runs=RUNS, budget=demo.BUDGET, evaluation={}), RESULTS, given.workers, given.minutes
     )
-    print(f"\n{summary(RESULTS, TABLES['accuracy'])}")
+    show()
 
 
 if __name__ == "__main__":

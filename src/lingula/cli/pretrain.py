@@ -30,7 +30,7 @@ class Pretrain:
     store: Path | None = None
     """Folder of the store (short for --data.store)."""
     preset: str = DEFAULT_PRESET
-    """The method's complete set of numbers: `released` (the official code's) or `sound` (ours)."""
+    """The method's complete set of numbers: `released` (the official code's), `sound` (ours), or another that it has."""
     config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
     """YAML file whose keys replace the preset's; options replace both."""
     init_from: Path | None = None
