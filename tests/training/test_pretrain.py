@@ -19,7 +19,7 @@ from lingula.data.sources.csv_table import CsvSource
 from lingula.data.store import Store
 from lingula.training.config import PretrainConfig
 from lingula.training.environment import git_commit
-from lingula.training.plan import describe_plan
+from lingula.training.plan import Speed, describe_plan
 from lingula.training.pretrain import pretrain
 from lingula.training.recipes import recipe
 from lingula.training.run import Run
@@ -219,14 +219,32 @@ def test_plan_matches_the_run_and_leaves_nothing_behind(finished: Path, config: 
 
 
 def test_plan_tells_disk_and_hours_from_a_measured_speed(config: PretrainConfig, finished: Path) -> None:
-    plan = describe_plan(config, images_per_second=0.01)
+    plan = describe_plan(config, speed=Speed(images_per_second=0.01))
     assert plan.images == 4 * 8
     assert [plan.hours(count) for count in (1, 4)] == pytest.approx([32 / 0.01 / 3600, 32 / 0.04 / 3600])
     folder = finished / "checkpoints" / "step-000004"
     written = sum(file.stat().st_size for file in folder.iterdir())
     assert written == pytest.approx(plan.checkpoint, rel=0.1)
     assert "hours       at least 0.9 on 1, 0.2 on 4, 0.1 on 8 GPUs" in str(plan)
-    assert "hours       unknown" in str(describe_plan(config))
+
+
+def test_plan_estimates_hours_from_operations_where_no_speed_was_measured(config: PretrainConfig) -> None:
+    estimate = describe_plan(config, speed=Speed(peak_tflops=1e-6, utilisation=0.5))
+    assert estimate.hours(4) == pytest.approx(32 * estimate.operations / (0.5e6 * 4) / 3600)
+    assert "not measured; estimate: " in str(estimate)
+    assert "if each gives 1e-06 TFLOP/s at 50% utilisation" in str(estimate)
+    assert "not measured" not in str(describe_plan(config, speed=Speed(images_per_second=1.0)))
+    for wrong in ({"utilisation": 1.2}, {"utilisation": 0.0}, {"peak_tflops": -1.0}, {"images_per_second": 0.0}):
+        with pytest.raises(UserError, match=next(iter(wrong)).replace("_", "-")):
+            Speed(**wrong)
+
+
+def test_plan_counts_the_operations_of_a_resnet50_as_its_paper_does() -> None:
+    """4.09 · 10⁹ multiplications and additions at 224 pixels, of which the first layer's 0.118 need no gradient of the image."""
+    settings = {"optimisation": {"batch_size": 2}, "runtime": {"precision": "fp32"}}
+    plan = describe_plan(recipe("m-flag", "released", settings), pairs=2)
+    assert plan.operations == pytest.approx((3 * 4.09 - 0.118) * 2e9, rel=0.01)
+    assert "33,483,840 trainable, 0 frozen (and those of the frozen text encoder)" in str(plan)
 
 
 def test_plan_without_a_store_counts_the_released_recipe() -> None:
