@@ -18,6 +18,7 @@ from lingula.objectives import contrastive_loss, dice_bce_loss, pseudo_masks
 from lingula.training.recipes import recipe
 
 TEXT_FEATURES, SIDE = 12, 32
+BOTH = pytest.mark.parametrize("pooling", ["attention", "weighted-mean"])
 SMALL = {"latent": 16, "hidden": 16, "decoder_channels": (16, 12, 8, 8, 8), "dense_warmup": 0, "dense_rise": 0}
 
 
@@ -33,8 +34,9 @@ def make(encoder: RadiographEncoder, text_encoder: TextEncoder | None = None, **
     return G2D(G2DConfig(**SMALL | options), encoder, SIDE, dimension, text_encoder)
 
 
-def test_it_learns_both_terms(encoder, tiny_batch, train):
-    method = make(encoder)
+@BOTH
+def test_it_learns_both_terms(encoder, tiny_batch, train, pooling):
+    method = make(encoder, pooling=pooling)
     before = method.losses(method.encode(tiny_batch), tiny_batch.without_pixels()).terms["dense"].item()
     history = train(method, tiny_batch, steps=20)
     assert history[-1] < 0.6 * history[0]
@@ -44,16 +46,14 @@ def test_it_learns_both_terms(encoder, tiny_batch, train):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for n, p in method.named_parameters() if "in_proj_bias" not in n)
 
 
-def test_the_terms_are_what_the_equations_say(encoder, tiny_batch):
-    """Slow way: the pooled latents contrasted, and the decoder's logits of each image against its own mask."""
-    method = make(encoder, positives="one").eval()
+@BOTH
+def test_the_terms_are_what_the_equations_say(encoder, tiny_batch, pooling):
+    """Slow way: the pooled images contrasted, and the decoder's logits of each image against its own mask."""
+    method = make(encoder, positives="one", pooling=pooling).eval()
     losses = method.losses(method.encode(tiny_batch), tiny_batch.without_pixels())
-    last, pyramid = encoder.pyramid(tiny_batch.images)
-    pooled, _ = method._pool(last)
-    text = method.text_head(tiny_batch.text_features)
-    norm = method.latent_norm
-    pooled = (pooled - norm.running_mean) / (norm.running_var + norm.eps).sqrt() * norm.weight + norm.bias
-    torch.testing.assert_close(losses.terms["contrastive"], contrastive_loss(pooled, text, 0.07))
+    _, pyramid = encoder.pyramid(tiny_batch.images)
+    images, text = method.encode_image(tiny_batch.images), method.text_head(tiny_batch.text_features)
+    torch.testing.assert_close(losses.terms["contrastive"], contrastive_loss(images, text, 0.07))
     attention = method.attention_maps(tiny_batch.images)
     masks = pseudo_masks(attention, (SIDE, SIDE), interpolation="bilinear", domain="body", image=tiny_batch.images)
     torch.testing.assert_close(losses.terms["dense"], dice_bce_loss(method.decoder(tiny_batch.images, pyramid), masks))
@@ -62,7 +62,7 @@ def test_the_terms_are_what_the_equations_say(encoder, tiny_batch):
 
 def test_the_masks_teach_nobody_but_the_decoder_and_what_feeds_it(encoder, tiny_batch):
     """A target has no gradient: attention and text learn nothing from the dense term."""
-    method = make(encoder).train()
+    method = make(encoder, pooling="attention").train()
     losses = method.losses(method.encode(tiny_batch), tiny_batch.without_pixels())
     losses.terms["dense"].backward()
     assert all(p.grad is None for part in (method.attention_pool, method.image_head, method.text_head) for p in part.parameters())
@@ -121,9 +121,9 @@ def test_one_mask_per_head(encoder, tiny_batch):
     assert torch.isfinite(method.losses(method.encode(tiny_batch), tiny_batch).total)
 
 
-def test_dense_features_are_what_pooling_averages(encoder, tiny_batch):
-    """One head, no bias: the pooled vector is the attention's mean of the dense cells and of the mean token's value."""
-    method = make(encoder, heads=1).eval()
+def test_dense_features_are_what_attention_averages(encoder, tiny_batch):
+    """One head: the pooled vector is the attention's mean of the dense cells and of the mean token's value."""
+    method = make(encoder, heads=1, pooling="attention").eval()
     pool, (last, _) = method.attention_pool, encoder.pyramid(tiny_batch.images)
     cells = method._projected(last)
     pooled, attention = pool(cells)
@@ -138,11 +138,25 @@ def test_dense_features_are_what_pooling_averages(encoder, tiny_batch):
     torch.testing.assert_close(dense.norm(dim=1), torch.ones(32, 4, 4))
 
 
-def test_one_pass_gives_features_and_latents(encoder, tiny_batch):
-    method = make(encoder).eval()
+@pytest.mark.parametrize("pooling", ["mean", "mean-max"])
+def test_cells_that_are_all_alike_look_like_their_mean(tiny_batch, pooling):
+    """Weights sum to one: where every cell is the same, each dense cell is the pooled image."""
+    method = make(RadiographEncoder(ImageEncoderConfig(name="test_resnet", output_stride=8, pooling=pooling)), heads=2).eval()
+    same = torch.rand(3, 96, 1, 1).expand(-1, -1, 4, 4)
+    pooled, attention = method._pool(same)
+    weights = method.attention_pool(same)[1]
+    torch.testing.assert_close(weights.sum(2), torch.ones(3, 2))
+    torch.testing.assert_close(attention.flatten(2), weights[:, :, 1:])
+    cells = method._cells_as_pooled(same)
+    torch.testing.assert_close(cells, pooled[:, :, None, None].expand_as(cells), rtol=1e-4, atol=1e-5)
+
+
+@BOTH
+def test_one_pass_gives_features_and_latents(encoder, tiny_batch, pooling):
+    method = make(encoder, pooling=pooling).eval()
     features, latents = method.features_and_latents(tiny_batch.images)
     torch.testing.assert_close(features, method.image_features(tiny_batch.images))
-    torch.testing.assert_close(latents, functional.normalize(method.latent_norm(method.encode(tiny_batch).image)))
+    torch.testing.assert_close(latents, functional.normalize(method._latents(method.encode(tiny_batch).image)))
     attention = method.attention_maps(tiny_batch.images)
     assert attention.shape == (32, 4, 4, 4)
     assert bool((attention.sum((2, 3)) < 1).all()), "the mean token has a share of its own"
@@ -192,9 +206,11 @@ def test_evaluation_reads_a_text_as_training_did(encoder, tiny_batch, text_encod
 
 
 def test_heads_that_do_not_divide_the_width_and_poolings_that_do_not_fit(encoder, tiny_text_encoder):
-    with pytest.raises(UserError, match="These do: 1, 2, 4"):
-        make(encoder, heads=3)
-    assert make(encoder, heads=3, attention_width=15).attention_pool.mhsa.num_heads == 3
+    for pooling in ("attention", "weighted-mean"):
+        with pytest.raises(UserError, match="These do: 1, 2, 4"):
+            make(encoder, heads=3, pooling=pooling)
+        method = make(encoder, heads=3, attention_width=15, pooling=pooling)
+        assert method.attention_maps(torch.rand(2, 1, SIDE, SIDE)).shape == (2, 3, 4, 4)
     with pytest.raises(UserError, match="pools by mean"):
         make(encoder, tiny_text_encoder(pooling="mean", frozen=False, layers=1))
     with pytest.raises(UserError, match="no feature pyramid"):

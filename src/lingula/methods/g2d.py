@@ -16,8 +16,10 @@ from lingula.methods.base import Embeddings, Losses, Method
 from lingula.methods.g2d_config import G2DConfig
 from lingula.models.attention_pool import AttentionPool2d
 from lingula.models.position_projector import PositionProjector
+from lingula.models.projectors import Projector
 from lingula.models.radiograph_encoder import RadiographEncoder
 from lingula.models.unet_decoder import UnetDecoder
+from lingula.models.weighted_mean_pool import WeightedMeanPool
 from lingula.objectives import contrastive_loss, dice_bce_of_each, effective_rank, pseudo_masks
 from lingula.objectives.precision import no_autocast, unit_vectors
 from lingula.objectives.pseudo_masks import grey_of
@@ -60,9 +62,13 @@ class G2D(Method):
         latent = text_dimension if bare else config.latent
         width = config.attention_width or latent
         features, rows = _grid_of(image_encoder, image_size)
-        self.image_head = PositionProjector(features, config.hidden, width)
-        self.attention_pool = AttentionPool2d(rows, width, config.heads, latent)
-        self.latent_norm = nn.BatchNorm1d(latent) if config.latent_norm else nn.Identity()
+        self.image_head, self.latent_head = None, None
+        if config.pooling == "attention":
+            self.image_head = PositionProjector(features, config.hidden, width)
+            self.attention_pool: AttentionPool2d | WeightedMeanPool = AttentionPool2d(rows, width, config.heads, latent)
+        else:
+            self.attention_pool = WeightedMeanPool(rows, features, width, config.heads)
+            self.latent_head = Projector("batch-norm-linear", image_encoder.dimension + config.heads * features, 1, latent)
         self.text_head = None if bare else PositionProjector(text_dimension, config.hidden, latent)
         masks = config.heads if config.mask.per_head and config.dense != "reconstruction" else 1
         channels = image_encoder.pyramid_channels
@@ -84,7 +90,7 @@ class G2D(Method):
         return [part for part in parts if part is not None]
 
     def encode(self, batch: Batch) -> Embeddings:
-        """Pooled latents of both sides, and the dense loss of each image.
+        """Pooled images, text latents, and the dense loss of each image.
 
         Raises:
             ValueError: The batch has no images, or not the text that this method reads.
@@ -104,7 +110,7 @@ class G2D(Method):
         if embeddings.text is None:
             raise ValueError("the embeddings have no text features")
         config, temperature = self.config, self._bounded_temperature()
-        image = self._normed(embeddings.image)
+        image = self._latents(embeddings.image)
         groups, positives = batch.groups, config.positives
         if positives == "one":
             groups, positives = None, "share"
@@ -121,19 +127,29 @@ class G2D(Method):
             logged["images_with_mask"] = counts.mean().detach()
         return Losses(terms, weights, logged)
 
-    def _pool(self, last: FeatureMap) -> tuple[Latents, AttentionMaps]:
-        """Pooled latents, and the attention of each head on the grid."""
+    def _pool(self, last: FeatureMap) -> tuple[ImageFeatures, AttentionMaps]:
+        """The pooled vector, and the attention of each head on the grid."""
         pooled, attention = self.attention_pool(self._projected(last))
+        if self.latent_head is not None:
+            pooled = torch.cat([self.image_encoder.pool(last).to(pooled.dtype), pooled], dim=1)
         return pooled, attention[:, :, 1:].unflatten(2, last.shape[-2:])
 
-    def _normed(self, latents: Float[Tensor, "vectors latent"]) -> Float[Tensor, "vectors latent"]:
-        """The norm behind the pooling, in the precision of its weights; batch norms must be in eval mode for single cells."""
-        with no_autocast(latents):
-            normed: Tensor = self.latent_norm(latents.to(self.log_temperature.dtype))
-            return normed
+    def _latents(self, pooled: ImageFeatures) -> Latents:
+        """What is compared with texts, of pooled vectors or, in evaluation mode, of single cells; not normalised."""
+        return pooled if self.latent_head is None else self.latent_head(pooled)
+
+    def _cells_as_pooled(self, last: FeatureMap) -> FeatureMap:
+        """What `_pool` would give for each cell alone."""
+        dense = self.attention_pool.dense(self._projected(last))
+        if self.latent_head is None:
+            return dense
+        alone = last.repeat(1, self.image_encoder.dimension // last.shape[1], 1, 1)
+        return torch.cat([alone.to(dense.dtype), dense], dim=1)
 
     def _projected(self, last: FeatureMap) -> FeatureMap:
-        """The image head on every cell, `batch width rows columns`."""
+        """The head per cell, where there is one, `batch width rows columns`."""
+        if self.image_head is None:
+            return last
         batch, _, rows, columns = last.shape
         cells: Tensor = self.image_head(last.permute(0, 2, 3, 1).flatten(0, 2))
         return cells.reshape(batch, rows, columns, -1).permute(0, 3, 1, 2)
@@ -210,7 +226,7 @@ class G2D(Method):
     def features_and_latents(self, images: Images) -> tuple[ImageFeatures, Latents]:
         """The encoder's pooled features, and the attention-pooled latents, L2-normalised."""
         last, _ = self.image_encoder.pyramid(images)
-        return self.image_encoder.pool(last), unit_vectors(self._normed(self._pool(last)[0]))
+        return self.image_encoder.pool(last), unit_vectors(self._latents(self._pool(last)[0]))
 
     def encode_text(self, features: TextFeatures) -> Latents:
         """Text latents, L2-normalised, from the text encoder's pooled output."""
@@ -222,10 +238,10 @@ class G2D(Method):
         return self._pool(last)[1]
 
     def dense_features(self, images: Images) -> FeatureMap:
-        """Each cell through the pooling's value and output maps, L2-normalised: what the pooled latents average."""
+        """Each cell as if it were pooled alone, L2-normalised: what the pooled latents average."""
         last, _ = self.image_encoder.pyramid(images)
-        latents = self.attention_pool.dense(self._projected(last)).permute(0, 2, 3, 1)
-        return unit_vectors(self._normed(latents.flatten(0, 2)).reshape(latents.shape)).permute(0, 3, 1, 2)
+        latents = self._cells_as_pooled(last).permute(0, 2, 3, 1)
+        return unit_vectors(self._latents(latents.flatten(0, 2)).reshape(*latents.shape[:3], -1)).permute(0, 3, 1, 2)
 
     def pretrained_decoder(self) -> UnetDecoder | None:
         """The decoder, where a dense term trained it."""

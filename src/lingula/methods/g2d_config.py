@@ -36,9 +36,13 @@ class G2DConfig(Config):
     latent: int = Field(default=128, ge=1)
     """Size of the space shared by images and texts."""
     hidden: int = Field(default=128, ge=1)
-    """Width of the hidden layer of both heads."""
+    """Width of the hidden layer of the heads per cell and per token."""
+    pooling: Literal["attention", "weighted-mean"] = "weighted-mean"
+    """`attention`: a head per cell, then CLIP's attention pooling, as published. `weighted-mean` (ours): each head averages the
+    encoder's own features by its attention, beside the encoder's own pooling; a batch norm and one matrix follow, as in our
+    CLIP."""
     attention_width: int | None = Field(default=None, ge=1)
-    """Features of a cell where attention pools them; the latent size where nothing is given. The heads must divide it."""
+    """Features in which attention compares cells; the latent size where nothing is given. The heads must divide it."""
     heads: int = Field(default=4, ge=1)
     """Heads of the attention pooling."""
     text_head: Literal["projection", "none"] = "projection"
@@ -46,8 +50,6 @@ class G2DConfig(Config):
     text_positions: Literal["first", "real", "all"] = "real"
     """What the batch norm of the text head sees where the text encoder is trained: the first token of each text (what is used of
     it), all real tokens, or padding too (as the official code does)."""
-    latent_norm: bool = True
-    """Batch norm over the pooled image latents, as other heads have it: without it they fall onto one axis at high rates."""
     temperature: float = Field(default=0.07, gt=0)
     """By what similarities are divided; where it starts if it is learned."""
     learn_temperature: bool = True
@@ -94,7 +96,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "hidden": 128,
             "heads": 4,
             "text_positions": "all",
-            "latent_norm": False,
+            "pooling": "attention",
             "temperature": 0.07,
             "learn_temperature": False,
             "direction": "both",
@@ -130,7 +132,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "hidden": 128,
             "heads": 3,
             "attention_width": 129,
-            "latent_norm": False,
+            "pooling": "attention",
             "temperature": 0.07,
             "learn_temperature": False,
             "direction": "image-to-text",
