@@ -60,6 +60,11 @@ class Method(nn.Module, ABC):
     needs_text: bool = True
     """Whether it trains on image-text pairs (else on images with labels)."""
 
+    @property
+    def rests_parts(self) -> bool:
+        """Whether parts of it get no gradient in some steps, which DDP must then look for."""
+        return False
+
     @abstractmethod
     def encode(self, batch: Batch) -> Embeddings:
         """Run the towers on this rank's samples."""

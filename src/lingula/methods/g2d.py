@@ -84,6 +84,20 @@ class G2D(Method):
         warmup, rise = (_in_steps(amount, steps) for amount in (self.config.dense_warmup, self.config.dense_rise))
         self._dense_share = min(max(step - warmup, 0) / rise, 1.0) if rise else float(step >= warmup)
 
+    @property
+    def _dense_weight(self) -> float:
+        """Weight of the dense term at this step; at 0 the decoder gets no gradient at all.
+
+        A gradient of zero would not do: AdamW would take it for a history of tiny gradients, and the first real ones would move
+        the decoder several times as far as the learning rate says.
+        """
+        return self.config.dense_weight * (self._dense_share if self.training else 1.0)
+
+    @property
+    def rests_parts(self) -> bool:
+        """The decoder rests until the dense term begins."""
+        return self.decoder is not None and (self.config.dense_warmup > 0 or self.config.dense_rise > 0 or not self.config.dense_weight)
+
     def towers(self) -> list[nn.Module]:
         """Heads and decoder too: they see the cells and pixels of this process's images alone."""
         parts = [self.image_encoder, self.image_head, self.attention_pool, self.decoder, self.text_head, self.text_encoder]
@@ -101,7 +115,8 @@ class G2D(Method):
         pooled, attention = self._pool(last)
         per_image = {}
         if self.decoder is not None:
-            each, counts = self._dense_loss(self.decoder(batch.images, pyramid), attention, batch.images)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self._dense_weight > 0):
+                each, counts = self._dense_loss(self.decoder(batch.images, pyramid), attention, batch.images)
             per_image = {DENSE: each, COUNTS: counts}
         return Embeddings(pooled, self._text_latents(batch), per_image)
 
@@ -123,7 +138,7 @@ class G2D(Method):
         if self.decoder is not None:
             each, counts = embeddings.per_image[DENSE], embeddings.per_image[COUNTS]
             terms[DENSE] = (each * counts).sum() / counts.sum().clamp_min(1)
-            weights[DENSE] = config.dense_weight * (self._dense_share if self.training else 1.0)
+            weights[DENSE] = self._dense_weight
             logged["images_with_mask"] = counts.mean().detach()
         return Losses(terms, weights, logged)
 

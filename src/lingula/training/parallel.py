@@ -50,7 +50,7 @@ class Spread:
         if self.sharded:
             _shard(losses)
         elif world.size > 1:
-            self.losses = DistributedDataParallel(losses, find_unused_parameters=trains_text)
+            self.losses = DistributedDataParallel(losses, find_unused_parameters=trains_text or method.rests_parts)
 
     def weights(self) -> dict[str, Tensor]:
         """Return the whole state dict; every process must ask."""
