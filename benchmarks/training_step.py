@@ -5,7 +5,8 @@
 
 ResNet-50 at 224 pixels, a frozen BERT-base with random weights, report lengths of 3,955 real reports (../shared; of the phantom's
 where that is absent). Each way runs in a process of its own, so that its peak memory is its own; the ways take turns, round by
-round. Ours is in bf16 where matrix products are faster in it than in fp32, which not every processor has hardware for.
+round. Ours is in bf16 where matrix products are faster in it than in fp32: not every processor has hardware for it. On a machine
+that is busy with other things, `--threads 1 --clock cpu` counts the seconds that the step itself had of the processor.
 
 MFU: floating-point operations of the step (counted by torch) over its median seconds, as a share of the best rate of a matrix
 product in the same precision: the best of several sizes, repeats and rounds, measured in the same process right after each step.
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,7 @@ WAYS = {
 }
 USUAL = ("official", "dynamic", "cache", "ours")
 OURS, TRAINED, PADDED_WAYS = ("ours", "compiled"), ("trained", "trained-dynamic"), ("official", "trained")
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 SIZES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192, 16384)}
 """Sides of the matrices whose product gives the attainable rate."""
@@ -142,46 +145,46 @@ class Step:
         self.optimiser.step()
 
 
-def seconds(step: Callable[[], Any], device: torch.device) -> float:
+def seconds(step: Callable[[], Any], device: torch.device, clock: str) -> float:
     """Time one call, the device's work included."""
-    begun = time.perf_counter()
+    now = CLOCKS[clock]
+    begun = now()
     step()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - begun
+    return now() - begun
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+def matrix_rate(device: torch.device, dtype: torch.dtype, clock: str) -> float:
     """Floating-point operations per second of matrix products, of the best of several sizes."""
     rates = []
     for size in SIZES[device.type]:
         one = torch.randn(size, size, device=device, dtype=dtype)
-        rates.append(2 * size**3 / min(seconds(lambda one=one: one @ one, device) for _ in range(3)))
+        rates.append(2 * size**3 / min(seconds(lambda one=one: one @ one, device, clock) for _ in range(3)))
     return max(rates)
 
 
 def faster_precision(device: torch.device) -> str:
     """Name the format that matrix products are faster in."""
     one = {name: torch.randn(256, 256, device=device, dtype=dtype) for name, dtype in DTYPES.items()}
-    return min(one, key=lambda name: min(seconds(lambda: one[name] @ one[name], device) for _ in range(5)))
+    return min(one, key=lambda name: min(seconds(lambda: one[name] @ one[name], device, "wall") for _ in range(5)))
 
 
-def child(way: str, precision: str) -> None:
+def child(way: str, precision: str, clock: str) -> None:
     """Answer `go` with the seconds of a step, `rate` with that of matrix products, `end` with memory and operations, as JSON."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     lengths = json.loads(sys.stdin.readline())
     step = Step(way, lengths, device, precision)
     counter = FlopCounterMode(display=False)
-    if way != "compiled":
-        with counter:
-            step()
+    with counter if way != "compiled" else nullcontext():
+        step()
     peak = 0.0
     for line in sys.stdin:
         if line.strip() == "go":
-            print(json.dumps(seconds(step, device)), flush=True)
+            print(json.dumps(seconds(step, device, clock)), flush=True)
             peak = peak_memory(device)
         elif line.strip() == "rate":
-            print(json.dumps(matrix_rate(device, step.dtype)), flush=True)
+            print(json.dumps(matrix_rate(device, step.dtype, clock)), flush=True)
         else:
             break
     trainable = sum(parameter.numel() for parameter in step.parameters)
@@ -222,25 +225,25 @@ class Contender:
         return statistics.median(self.seconds)
 
 
-def start(way: str, precision: str, lengths: list[int], threads: int) -> Contender:
+def start(way: str, precision: str, lengths: list[int], threads: int, clock: str) -> Contender:
     """Start a way's process."""
     command = [sys.executable, __file__, "--child", way, "--threads", str(threads), "--precision", precision]
+    command += ["--clock", clock]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     _tell(process, json.dumps(lengths))
     return Contender(WAYS[way].format(precision=precision), process)
 
 
-def main(ways: list[str], batch: int, rounds: int, precision: str, threads: int) -> None:
+def main(ways: list[str], batch: int, rounds: int, precision: str, threads: int, clock: str) -> None:
     """Run the ways in turn and print the table."""
     lengths = token_lengths(batch)
-    contenders = [start(way, precision, lengths, threads) for way in ways]
-    for turn in range(rounds + 1):
+    contenders = [start(way, precision, lengths, threads, clock) for way in ways]
+    for _ in range(rounds):
         for contender in contenders:
-            taken = contender.ask("go")
-            if turn:
-                contender.seconds.append(taken)
-                contender.rates.append(contender.ask("rate"))
-    print(f"batch {batch}, {min(lengths)} to {max(lengths)} tokens, {threads} threads, median of {rounds} rounds\n")
+            contender.seconds.append(contender.ask("go"))
+            contender.rates.append(contender.ask("rate"))
+    said = f"{threads} threads, {clock} clock, median of {rounds} rounds"
+    print(f"batch {batch}, {min(lengths)} to {max(lengths)} tokens, {said}\n")
     print("| way | seconds | faster by | images/s | peak memory, GiB | trained, million | MFU |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     found = {way: contender.ask("end") for way, contender in zip(ways, contenders, strict=True)}
@@ -277,12 +280,13 @@ if __name__ == "__main__":
     parser.add_argument("--batch", type=int, default=256 if torch.cuda.is_available() else 8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     parser.add_argument("--precision", choices=list(DTYPES), help="of our ways; default: the faster one here")
     parser.add_argument("--child", choices=list(WAYS), help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     if given.child:
-        child(given.child, given.precision)
+        child(given.child, given.precision, given.clock)
     else:
         format_ = given.precision or faster_precision(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-        main(given.ways, given.batch, given.rounds, format_, given.threads)
+        main(given.ways, given.batch, given.rounds, format_, given.threads, given.clock)

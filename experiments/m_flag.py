@@ -35,6 +35,7 @@ SHORT: dict[str, Any] = {
     "runtime": {"precision": "fp32", "validate_every": 150},
 }
 LITE: dict[str, Any] = SHORT | {"image_encoder": {"name": "efficientnet_lite0"}}
+IMAGENET = {"name": "efficientnet_lite0", "weights": "imagenet"}
 
 ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "m-flag": ("m-flag", {}),
@@ -61,7 +62,8 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "lite: m-flag": ("m-flag", LITE),
     "lite: clip": ("clip", LITE),
     "lite: random": ("m-flag", LITE),
-    "lite: imagenet": ("m-flag", LITE | {"image_encoder": {"name": "efficientnet_lite0", "weights": "imagenet"}}),
+    "lite: imagenet": ("m-flag", SHORT | {"image_encoder": IMAGENET}),
+    "lite: m-flag from imagenet": ("m-flag", SHORT | {"image_encoder": IMAGENET}),
 }
 """Arm to method and what differs from the demo's settings; `random` and `imagenet` are scored before training."""
 GROUPS = {"": "demo's budget", "short: ": "short budget", "lite: ": "EfficientNet-Lite0"}
