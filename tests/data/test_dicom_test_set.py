@@ -10,7 +10,6 @@ import data_store
 import numpy as np
 import pydicom
 import pydicom.data
-import pytest
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 
 from lingula.data.readers import UnreadableImage, read_radiograph
@@ -19,13 +18,13 @@ FOLDERS = (Path(pydicom.data.__file__).parent / "test_files", Path(data_store.__
 LARGEST = 1 << 20
 """Bytes; the large ones are the same pictures in other encodings, and the radiograph has a test of its own."""
 REFUSED = {
-    "no pixel data": 75,
-    "multi-frame": 30,
-    "32 of 32 bits per value": 8,
+    "no pixel data": 70,
+    "multi-frame": 23,
+    "32 of 32 bits per value": 6,
     "1 of 1 bits per value": 2,
-    "PALETTE COLOR with 1 samples per pixel is no radiograph": 4,
+    "PALETTE COLOR with 1 samples per pixel is no radiograph": 7,
     "JPEG Extended (Process 2 and 4): damaged, or a kind that is not decoded": 2,
-    "not a PNG, JPEG or DICOM image": 2,
+    "not a PNG, JPEG or DICOM image": 3,
     "zero-sized: 0 x 0 pixels": 2,
     "deflated transfer syntax is not read": 1,
     "file is truncated": 1,
@@ -41,9 +40,9 @@ def files() -> list[Path]:
 
 def expected_of(path: Path) -> np.ndarray:
     """Grey values by pydicom's own functions, in a scale of their own; bright is dense."""
-    dataset = pydicom.dcmread(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        dataset = pydicom.dcmread(path)
         stored = pixel_array(dataset)
         if stored.ndim == 3:
             return stored @ np.array([0.299, 0.587, 0.114])
@@ -72,8 +71,9 @@ def test_every_file_is_read_as_pydicom_reads_it_or_refused_with_a_reason() -> No
     assert read >= 100
 
 
-@pytest.mark.parametrize("name", ["SC_rgb_jpeg_gdcm.dcm", "JPEG-LL.dcm", "JPGLosslessP14SV1_1s_1f_8b.dcm"])
-def test_lossless_jpeg_is_decoded_bit_for_bit(name: str) -> None:
-    (path,) = (folder / name for folder in FOLDERS if (folder / name).is_file())
-    dataset = pydicom.dcmread(path)
-    print(dataset.file_meta.TransferSyntaxUID.name)
+def test_lossless_jpeg_and_rle_give_the_uncompressed_picture_bit_for_bit() -> None:
+    (plain,) = (path for path in files() if path.name == "SC_rgb.dcm")
+    packed = [path for path in files() if path.name in ("SC_rgb_jpeg_gdcm.dcm", "SC_rgb_rle.dcm")]
+    assert len(packed) == 2
+    for path in packed:
+        np.testing.assert_array_equal(read_radiograph(path), read_radiograph(plain))
