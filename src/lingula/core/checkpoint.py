@@ -21,6 +21,8 @@ FORMAT, VERSION = "lingula", 1
 """Key of our metadata in a weights file, and the version of the layout of weights files and checkpoints."""
 WEIGHTS, TRAINING_STATE, SUMMARY = "weights.safetensors", "training_state.pt", "checkpoint.json"
 _BEST = "best.json"
+STEADIER = "a lower --optimisation.learning-rate or --runtime.precision fp32"
+"""What to change after numbers that are not finite."""
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, object]) -> None:
@@ -216,7 +218,7 @@ class Checkpoints:
             return target
         if bad := names_of_non_finite({"weights": weights, "state": state}):
             problem = f"after step {step}, {bad[0]} is not finite; no checkpoint of it is written"
-            raise UserError(problem, "Lower the learning rate or use --runtime.precision fp32, and go on with --resume.")
+            raise UserError(problem, self.way_on(STEADIER))
         with atomic_folder(target) as temporary:
             save_weights(temporary / WEIGHTS, weights, {"step": step})
             torch.save(dict(state), temporary / TRAINING_STATE)
@@ -254,6 +256,16 @@ class Checkpoints:
             return None
         values = read_json(self.folder / _BEST)
         return (values["step"], values["validation_loss"]) if values["step"] in self.steps() else None
+
+    def way_on(self, changed: str = "") -> str:
+        """Say how to begin a new run from the last checkpoint, where this one cannot go on.
+
+        Args:
+            changed: What the new run should have otherwise.
+        """
+        steps = self.steps()
+        start = f"--init-from {self.path(steps[-1])} (that checkpoint is intact)" if steps else ""
+        return f"Begin a new run with {' and '.join(filter(None, [start, changed])) or 'other weights'}."
 
     def prune(self, keep: int) -> None:
         """Remove all but the initial, the best and the latest `keep` checkpoints."""

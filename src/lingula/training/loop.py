@@ -154,7 +154,7 @@ class Trainer:
         updated = self.scaler.step(self.optimiser)
         if self.scaler.in_a_row > MOST_SKIPPED:
             problem = f"the gradients of {self.scaler.in_a_row} steps up to step {item.step + 1} are not finite"
-            raise not_finite(problem, item, self.run_folder, self.checkpoints)
+            raise not_finite(problem, item, self.run_folder, self.checkpoints, self.device)
         return losses, norm if updated else None, rate
 
     def _validate(self) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from lingula.core.checkpoint import read_weights
-from lingula.core.distributed import World
+from lingula.core.distributed import World, total
 from lingula.core.errors import UserError
 from lingula.methods.base import Method
 from lingula.models.batch_norm import share_batch_norms
@@ -106,12 +106,18 @@ def clip_gradients(method: nn.Module, most: float) -> Tensor:
     if not any(isinstance(gradient, DTensor) for gradient in gradients):
         whole: Tensor = nn.utils.clip_grad_norm_(method.parameters(), most)
         return whole
-    norms = [_whole(torch.linalg.vector_norm(gradient)) for gradient in gradients]
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    shared = [gradient.to_local() for gradient in gradients if isinstance(gradient, DTensor)]
+    alike = [gradient for gradient in gradients if not isinstance(gradient, DTensor)]
+    norm = (total(_sum_of_squares(shared)) + _sum_of_squares(alike)).sqrt()
     factor = min(most / (norm.item() + 1e-6), 1.0)
-    for gradient in gradients:
+    for gradient in [*shared, *alike]:
         gradient.mul_(factor)
     return norm
+
+
+def _sum_of_squares(tensors: Sequence[Tensor]) -> Tensor:
+    norms = [torch.linalg.vector_norm(tensor) for tensor in tensors]
+    return torch.stack(norms).square().sum() if norms else torch.zeros(())
 
 
 def _shard(losses: GlobalLosses) -> None:
