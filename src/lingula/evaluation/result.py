@@ -23,6 +23,8 @@ CLASSIFICATION = ("zero-shot", "probe", "fine-tune", "supervised")
 """Tasks that score findings in images."""
 RANKING = ("retrieve",)
 """Tasks that rank a gallery."""
+MASKS = ("segment",)
+"""Tasks that compare masks."""
 
 
 class ResultRow(Config):

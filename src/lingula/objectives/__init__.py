@@ -7,6 +7,7 @@ from lingula.objectives.contrastive import contrastive_loss
 from lingula.objectives.dice_bce import dice_bce_loss, dice_bce_of_each
 from lingula.objectives.orthogonality import effective_rank, orthogonality_floor, orthogonality_loss
 from lingula.objectives.pseudo_masks import pseudo_masks
+from lingula.objectives.segmentation import segmentation_loss
 
 __all__ = [
     "alignment_loss",
@@ -17,4 +18,5 @@ __all__ = [
     "orthogonality_floor",
     "orthogonality_loss",
     "pseudo_masks",
+    "segmentation_loss",
 ]
