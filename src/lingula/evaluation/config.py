@@ -9,10 +9,13 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from lingula.core.config import Config
+from lingula.evaluation.ground_config import GroundConfig
 from lingula.evaluation.segment_config import SegmentConfig
 
-TaskName = Literal["zero-shot", "probe", "fine-tune", "segment", "retrieve", "geometry", "supervised"]
+TaskName = Literal["zero-shot", "probe", "fine-tune", "retrieve", "geometry", "supervised", "segment", "ground"]
 ScorerName = Literal["mgca", "strict"]
+DenseScores = Literal["dense-max", "dense-mean", "dense-attention"]
+ZeroShotScores = Literal["pooled", "dense-max", "dense-mean", "dense-attention"]
 
 
 class EvaluateConfig(Config):
@@ -37,6 +40,9 @@ class EvaluateConfig(Config):
     scoring: Literal["validation", "difference", "positive", "unmixed"] = "validation"
     """Zero-shot score: cosine with the positive prompts minus that with the negative ones, or that with the positive ones
     alone; `validation` takes the one with the better macro AUROC on validation."""
+    zero_shot_scores: tuple[ZeroShotScores, ...] = ("pooled",)
+    """What the prompts are compared with: the pooled image, or the cells of the feature grid, whose scores are then aggregated by
+    their maximum, mean, or attention-weighted mean; each is a setting of its own."""
     temperature: float = Field(default=0.1, gt=0)
     """Temperature of the zero-shot softmax between the positive and the negative prompt."""
     threshold: Literal["f1", "mcc"] = "f1"
@@ -77,6 +83,8 @@ class EvaluateConfig(Config):
     """What of a report is searched for and found: all of it, or what it affirms."""
     compare_start: bool = False
     """Also score the weights that the run started from, and report the paired difference."""
+    ground: GroundConfig = GroundConfig()
+    """How grounding is measured."""
 
     def options(self, task: str) -> str:
         """Return the options of `lingula evaluate RUN` that repeat one of the tasks, those at their defaults left out.
@@ -96,6 +104,8 @@ class EvaluateConfig(Config):
             raise ValueError("k needs values of at least 1")
         if not self.scorer:
             raise ValueError("scorer needs at least one of mgca and strict")
+        if not self.zero_shot_scores or len(set(self.zero_shot_scores)) < len(self.zero_shot_scores):
+            raise ValueError("zero_shot_scores names each way once, and at least one")
         if self.folds == 1:
             raise ValueError("folds is 0 or at least 2")
         if any("=" not in filter_ for filter_ in self.where):
