@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from lingula.core.errors import UserError
 from lingula.core.files import read_json
@@ -20,7 +19,9 @@ from lingula.core.types import Pixels
 from lingula.data.augment import ImageTransform
 from lingula.data.readers import UnreadableImage, read_radiograph
 from lingula.evaluation.encoder import DenseTrainable, Trainable
+from lingula.evaluation.grounding.heat_maps import phrase_grids, place_grids
 from lingula.methods.supervised import Supervised
+from lingula.models.known_words import unknown_words
 from lingula.training.run import CONFIG, Run
 
 if TYPE_CHECKING:
@@ -136,17 +137,42 @@ class Model:
             UserError: The image cannot be read.
         """
         pixels = _pixels(image)
-        with torch.inference_mode():
-            dense = self.method.dense_features(self._input([self._square(image)]))[0].float().cpu()
-        similarity = torch.einsum("lhw,l->hw", dense, torch.from_numpy(self.encode_text([phrase])[0]))
         stored = isinstance(image, np.ndarray) and self.reading.is_stored(image)
         rows, columns = (slice(0, length) for length in pixels.shape) if stored else self.reading.inside(pixels)
-        height, width = rows.stop - rows.start, columns.stop - columns.start
-        side = round(max(height, width) * self.run.config.augment.crop)
-        seen = functional.interpolate(similarity[None, None], (side, side), mode="bilinear", align_corners=False)
-        placed = _place(seen[0, 0], height, width).numpy()
+        grids = phrase_grids(self.dense_pixels([self._square(image)])[0], self.encode_text([phrase]))
+        placed = place_grids(grids, rows.stop - rows.start, columns.stop - columns.start, self.crop)[0]
         around = [(cut.start, length - cut.stop) for cut, length in zip((rows, columns), pixels.shape, strict=True)]
         return np.pad(placed, around, mode="edge")
+
+    @property
+    def crop(self) -> float:
+        """Side of the square in the middle that the model sees, as a share of the image's longer side."""
+        return self.run.config.augment.crop
+
+    def dense_pixels(self, pixels: Sequence[Pixels]) -> np.ndarray:
+        """L2-normalised latents of grey values on the feature grid, `images latent rows columns`."""
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(pixels), self.batch_size):
+                parts.append(
+                    self.method.dense_features(self._input(pixels[start : start + self.batch_size])).float().cpu().numpy()
+                )
+        return np.concatenate(parts)
+
+    def attention_pixels(self, pixels: Sequence[Pixels]) -> np.ndarray | None:
+        """Attention of the pooling on the feature grid, `images heads rows columns`; None for a method that pools otherwise."""
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(pixels), self.batch_size):
+                maps = self.method.attention_maps(self._input(pixels[start : start + self.batch_size]))
+                if maps is None:
+                    return None
+                parts.append(maps.float().cpu().numpy())
+        return np.concatenate(parts)
+
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of a text that the text encoder's vocabulary does not know; none for a model without text."""
+        return [] if self.text_encoder is None else unknown_words(self.text_encoder.tokeniser.backend_tokenizer, text)
 
     def embed_pixels(self, pixels: Sequence[Pixels]) -> tuple[np.ndarray, np.ndarray]:
         """Pooled features `images image_features` and L2-normalised latents `images latent` of grey values."""
@@ -218,10 +244,3 @@ def _pixels(image: ImageInput) -> Pixels:
         return read_radiograph(path)
     except UnreadableImage as error:
         raise UserError(f"cannot read {path}: {error}", "Give a PNG, JPEG or DICOM radiograph.") from None
-
-
-def _place(seen: Float[Tensor, "side side"], height: int, width: int) -> Float[Tensor, "height width"]:
-    """Undo padding and centre crop: cut or extend (by the nearest value) the square that the model saw to the image."""
-    side = len(seen)
-    rows, columns = ((torch.arange(length) - (length - side) // 2).clamp(0, side - 1) for length in (height, width))
-    return seen[rows][:, columns]

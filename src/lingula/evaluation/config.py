@@ -9,8 +9,9 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from lingula.core.config import Config
+from lingula.evaluation.ground_config import GroundConfig
 
-TaskName = Literal["zero-shot", "probe", "fine-tune", "retrieve", "geometry", "supervised"]
+TaskName = Literal["zero-shot", "probe", "fine-tune", "retrieve", "geometry", "supervised", "ground"]
 
 
 class EvaluateConfig(Config):
@@ -71,6 +72,8 @@ class EvaluateConfig(Config):
     """What of a report is searched for and found: all of it, or what it affirms."""
     compare_start: bool = False
     """Also score the weights that the run started from, and report the paired difference."""
+    ground: GroundConfig = GroundConfig()
+    """How grounding is measured."""
 
     def options(self, task: str) -> str:
         """Return the options of `lingula evaluate RUN` that repeat one of the tasks, those at their defaults left out.
@@ -78,14 +81,8 @@ class EvaluateConfig(Config):
         >>> EvaluateConfig(store=Path("stores/x"), folds=5, label=("Edema",)).options("probe")
         '--store stores/x --task probe --label Edema --folds 5'
         """
-        words = ["--store", str(self.store), "--task", task]
-        for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
-            if name in ("store", "task") or value == field.default:
-                continue
-            values = [str(each) for each in value] if isinstance(value, tuple) else [] if value is True else [str(value)]
-            words += [f"--{name.replace('_', '-')}", *values]
-        return shlex.join(words)
+        chosen = [words for words in _changed(self) if words[0] not in ("--store", "--task")]
+        return shlex.join(["--store", str(self.store), "--task", task, *(word for words in chosen for word in words)])
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -100,3 +97,16 @@ class EvaluateConfig(Config):
         if any("=" not in filter_ for filter_ in self.where):
             raise ValueError("every filter of where reads COLUMN=PATTERN")
         return self
+
+
+def _changed(config: Config, prefix: str = "") -> list[list[str]]:
+    """Return the options of a configuration that are not at their defaults, those of a nested one behind its name."""
+    found = []
+    for name, field in type(config).model_fields.items():
+        value, option = getattr(config, name), f"{prefix}{name.replace('_', '-')}"
+        if isinstance(value, Config):
+            found += _changed(value, f"{option}.")
+        elif value != field.default:
+            values = [str(each) for each in value] if isinstance(value, tuple) else [] if value is True else [str(value)]
+            found.append([f"--{option}", *values])
+    return found

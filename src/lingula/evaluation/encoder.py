@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from lingula.core.errors import UserError
 from lingula.core.types import Pixels
-from lingula.evaluation.arrays import EncodedFeatures, EncodedLatents, ImageScores, TextLatents
+from lingula.evaluation.arrays import AttentionGrids, DenseLatents, EncodedFeatures, EncodedLatents, ImageScores, TextLatents
 
 if TYPE_CHECKING:
     from torch import nn
@@ -85,6 +85,39 @@ class DenseTrainableEncoder(Protocol):
     def dense_trainable(self) -> DenseTrainable:
         """Return a copy; the encoder itself never changes."""
         ...
+
+
+@runtime_checkable
+class GroundingEncoder(Protocol):
+    """An encoder that says where in an image a text lies."""
+
+    crop: float
+    """Side of the square in the middle that the model sees, as a share of the stored image's side."""
+
+    def dense_pixels(self, pixels: Sequence[Pixels]) -> DenseLatents:
+        """Return L2-normalised latents on the feature grid, comparable with those of texts."""
+        ...
+
+    def attention_pixels(self, pixels: Sequence[Pixels]) -> AttentionGrids | None:
+        """Return how much each head looks at each cell of the same grid; None for a model that pools otherwise."""
+        ...
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Return the words of a text that the model's vocabulary does not know."""
+        ...
+
+
+def need_grounding(encoder: Encoder, task: str) -> GroundingEncoder:
+    """Return the same encoder, known to say where a text lies.
+
+    Raises:
+        UserError: It has no features on a grid, or no space shared with text.
+    """
+    if encoder.findings or not isinstance(encoder, GroundingEncoder):
+        raise UserError(
+            f"{encoder.name} has no dense features comparable with text, which {task} needs", "Use a clip or m-flag run."
+        )
+    return encoder
 
 
 def need_text(latents: EncodedLatents, encoder: Encoder, task: str) -> None:

@@ -23,6 +23,7 @@ TASKS = {
     "retrieve": "lingula.evaluation.tasks.retrieve",
     "geometry": "lingula.evaluation.tasks.geometry",
     "supervised": "lingula.evaluation.tasks.supervised",
+    "ground": "lingula.evaluation.tasks.ground",
 }
 """Task to the module that holds its `run`; a new task is one line here."""
 
