@@ -29,6 +29,8 @@ class BlobStore:
         return len(self._rows)
 
     def column(self, name: str) -> list[Any]:
+        if name == "study_id":
+            return [f"s{number:03d}" for number in range(len(self))]
         if name == "extra":
             return [{} for _ in self._rows]
         if name == "regions":

@@ -12,6 +12,8 @@ from lingula.core.config import Config
 from lingula.evaluation.ground_config import GroundConfig
 
 TaskName = Literal["zero-shot", "probe", "fine-tune", "retrieve", "geometry", "supervised", "ground"]
+DenseScores = Literal["dense-max", "dense-mean", "dense-attention"]
+ZeroShotScores = Literal["pooled", "dense-max", "dense-mean", "dense-attention"]
 
 
 class EvaluateConfig(Config):
@@ -36,6 +38,9 @@ class EvaluateConfig(Config):
     scoring: Literal["validation", "difference", "positive", "unmixed"] = "validation"
     """Zero-shot score: cosine with the positive prompts minus that with the negative ones, or that with the positive ones
     alone; `validation` takes the one with the better macro AUROC on validation."""
+    zero_shot_scores: tuple[ZeroShotScores, ...] = ("pooled",)
+    """What the prompts are compared with: the pooled image, or the cells of the feature grid, whose scores are then aggregated by
+    their maximum, mean, or attention-weighted mean; each is a setting of its own."""
     temperature: float = Field(default=0.1, gt=0)
     """Temperature of the zero-shot softmax between the positive and the negative prompt."""
     threshold: Literal["f1", "mcc"] = "f1"
@@ -92,6 +97,8 @@ class EvaluateConfig(Config):
             raise ValueError("regularisation needs positive values")
         if any(k < 1 for k in self.k) or not self.k:
             raise ValueError("k needs values of at least 1")
+        if not self.zero_shot_scores or len(set(self.zero_shot_scores)) < len(self.zero_shot_scores):
+            raise ValueError("zero_shot_scores names each way once, and at least one")
         if self.folds == 1:
             raise ValueError("folds is 0 or at least 2")
         if any("=" not in filter_ for filter_ in self.where):

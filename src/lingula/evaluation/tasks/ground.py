@@ -54,7 +54,7 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
     prompts = region_prompts(store, config)
     kept = select_rows(store, config.where)
     splits = np.array(store.column("split"))[kept]
-    asked = {
+    asked: dict[str, Queries] = {
         name: gather_queries(store, kept[splits == name], config, prompts) for name in sorted({"train", "val", config.split})
     }
     test, val = asked[config.split], asked["val"]
