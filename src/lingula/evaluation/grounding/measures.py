@@ -33,7 +33,7 @@ class RankedMap:
         if heat.shape != region.shape or not region.any():
             raise ValueError(f"a region with pixels in a map of its size needed, got {region.shape} and {heat.shape}")
         values = heat.ravel()
-        order = np.argsort(values, kind="stable")
+        order = np.argsort(values)
         hits = np.zeros(values.size + 1, np.int64)
         np.cumsum(region.ravel()[order], out=hits[1:])
         return cls(values[order].astype(np.float64), hits)

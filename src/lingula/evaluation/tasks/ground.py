@@ -19,6 +19,7 @@ from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.encoder import Encoder, GroundingEncoder, need_grounding
 from lingula.evaluation.grounding.asked import AREA, AUROC, POINTING, AskedSplit, ask, measure
 from lingula.evaluation.grounding.model_maps import encode_words
+from lingula.evaluation.grounding.pictures import ground_pictures
 from lingula.evaluation.grounding.priors import Priors, learn_priors
 from lingula.evaluation.grounding.queries import Queries, gather_queries, region_prompts
 from lingula.evaluation.grounding.side_measure import Sides, measure_sides
@@ -75,7 +76,8 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
     notes = _notes(encoder, model, scored, asked, config, sides)
     protocol = _protocol(asked, scored, priors, choices, config, sides)
     result = make_result("ground", encoder, store, config, lines + sides.rows, protocol, notes)
-    return result.with_predictions(_table(store, scored, numbers, sides))
+    pictures = ground_pictures(encoder, model, store, scored.queries, config)
+    return result.with_predictions(_table(store, scored, numbers, sides)).with_pictures(pictures)
 
 
 def _shown(numbers: Mapping[str, PerQuery]) -> dict[str, PerQuery]:
