@@ -13,6 +13,7 @@ from lingula.core.errors import UserError
 from lingula.core.files import write_text
 from lingula.evaluation import figures
 from lingula.evaluation.calibration import calibration
+from lingula.evaluation.grounding.asked import PHRASE
 from lingula.evaluation.metric_grid import MetricGrid, metric_grid, subgroup_grid
 from lingula.evaluation.pictures import SavedPicture
 from lingula.evaluation.result import CLASSIFICATION, ResultRow, TaskResult
@@ -133,7 +134,7 @@ def task_section(task: str, runs: Sequence[RunView]) -> dict[str, Any]:
         "grid": grid and _grid_table(grid, look),
         "grid_subgroups": parts and parts.lines and _grid_table(parts, look),
         "bars": _bars(task, results, setting, several, look),
-        "bars_setting": setting_name(task, setting) if setting else "",
+        "bars_setting": PHRASE if task == "ground" else setting_name(task, setting) if setting else "",
         "roc": figures.roc_curves(results, look) if classify and len(any_result.settings) == 1 else "",
         "spectrum": figures.singular_spectra(results, look) if task == "geometry" else "",
         "intervals": INTERVALS.get(task, "bootstrap over patients"),
@@ -178,6 +179,8 @@ def _bars(task: str, results: Mapping[str, TaskResult], setting: str, several: b
     """Draw AUROC per finding; of a task that has no layout here its first metric per label, where it has several labels."""
     if task in CLASSIFICATION:
         return figures.finding_bars(task, results, setting, look) if several else ""
+    if task == "ground":
+        return figures.finding_bars(task, results, PHRASE, look) if several else ""
     rows = [row for result in results.values() for row in result.rows if row.setting == setting]
     labels = {row.label for row in rows} - {"", MACRO}
     return "" if has_own_layout(task) or len(labels) < 2 else figures.finding_bars(task, results, setting, look, rows[0].metric)
@@ -220,9 +223,9 @@ def _table_row(task: str, key: tuple[str, str, str], found: list[ResultRow | Non
 
 
 def _best(metric: str, found: list[ResultRow | None]) -> ResultRow | None:
-    """Return the best row of several; none stands out alone."""
+    """Return the best row of several; none stands out alone or among equals."""
     rows = [row for row in found if row is not None and row.value is not None]
-    if len(rows) < 2:
+    if len({row.value for row in rows}) < 2:
         return None
     choose = min if metric == "median rank" else max
     return choose(rows, key=lambda row: row.value if row.value is not None else 0.0)
