@@ -8,7 +8,7 @@ import numpy as np
 
 from lingula.core.errors import UserError
 from lingula.evaluation.ranking import ranked_difference, ranked_from_columns
-from lingula.evaluation.result import CLASSIFICATION, ResultRow, TaskResult
+from lingula.evaluation.result import CLASSIFICATION, RANKING, ResultRow, TaskResult
 from lingula.evaluation.scored import METRICS, difference_rows, from_columns
 
 
@@ -18,8 +18,8 @@ def paired_difference(
     """Return a − b of every metric, with 95 % intervals from the same resampled patients for both.
 
     Results of tasks that score findings may be compared with each other where they score the same images and findings;
-    of two results with several settings those that both have are compared. The geometry of two clouds has no paired
-    difference: the list is empty.
+    of two results with several settings those that both have are compared. Tasks that neither score findings nor rank a gallery,
+    such as the geometry of two clouds, have no paired difference here: the list is empty.
 
     Args:
         a: One result.
@@ -31,7 +31,7 @@ def paired_difference(
     Raises:
         UserError: They do not score the same things.
     """
-    if a.task == b.task == "geometry":
+    if a.task == b.task and a.task not in (*CLASSIFICATION, *RANKING):
         return []
     classify = a.task in CLASSIFICATION
     if classify != (b.task in CLASSIFICATION) or a.store_fingerprint != b.store_fingerprint:

@@ -230,16 +230,17 @@ def finding_bars(task: str, results: Mapping[str, TaskResult], setting: str, met
     axis.set_ylim(len(labels) - 0.5, -0.5)
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
-    axis.set_xlabel(f"{metric}, 95 % interval; dashed: chance" if metric == "AUROC" else metric)
+    axis.set_xlabel(f"{metric}, 95 % interval" + ("; dashed: chance" if metric == "AUROC" else ""))
     _legend(figure, axis, colour)
     best = "; ".join(f"{name} {row.value:.3f}" for name, row in rows.get(MACRO, rows[labels[0]]).items())
-    return figure_svg(figure, f"bars-{task}-{_slug(setting)}", f"{metric} per finding, {task} {setting}. Mean: {best}.")
+    return figure_svg(figure, f"bars-{slug(task)}-{slug(setting)}", f"{metric} per finding, {task} {setting}. Mean: {best}.")
 
 
 def _finding_label(label: str, rows: Mapping[str, ResultRow]) -> str:
     if label == MACRO:
         return "mean of findings"
-    return f"{label} ({next(iter(rows.values())).positives})"
+    positives = next(iter(rows.values())).positives
+    return (label or "all") + ("" if positives is None else f" ({positives})")
 
 
 def roc_curves(results: Mapping[str, TaskResult], most: int = 15) -> str:
@@ -341,5 +342,6 @@ def _is_rank(row: ResultRow) -> bool:
     return row.metric == "effective rank" and row.value is not None
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """Turn a name into one that an id may have."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "all"

@@ -13,12 +13,28 @@ from lingula.core.errors import UserError
 from lingula.core.files import write_text
 from lingula.evaluation import figures
 from lingula.evaluation.calibration import calibration
+from lingula.evaluation.metric_grid import MetricGrid, metric_grid, subgroup_grid
+from lingula.evaluation.pictures import SavedPicture
 from lingula.evaluation.result import CLASSIFICATION, ResultRow, TaskResult
 from lingula.evaluation.run_view import RunView
 from lingula.evaluation.samples import Said, Sample
-from lingula.evaluation.tables import TITLES, cell, difference_lines, keys_for, results_for, row_name, setting_name, tasks_of
+from lingula.evaluation.scored import MACRO
+from lingula.evaluation.tables import (
+    cell,
+    difference_lines,
+    grid_cell,
+    has_own_layout,
+    keys_for,
+    results_for,
+    row_name,
+    setting_name,
+    tasks_of,
+    title_of,
+)
 
 INTERVALS = {"geometry": "jackknife over patients"}
+WIDE = 1.6
+"""Width over height from which on a picture stands alone in its row."""
 SHOWN_SETTINGS = ("method", "image_encoder", "text_encoder", "data", "augment", "optimisation", "runtime")
 
 
@@ -166,23 +182,24 @@ def task_section(task: str, runs: Sequence[RunView]) -> dict[str, Any]:
     results = results_for(task, runs)
     any_result = next(iter(results.values()))
     colour = figures.colours(list(results))
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for key in keys_for(task, results):
-        found = [result.find(*key) for result in results.values()]
-        groups.setdefault(setting_name(task, key[2]) if key[2] else "", []).append(_table_row(task, key, found))
-    classify = task in CLASSIFICATION
-    setting = any_result.settings[-1]
+    own, classify = has_own_layout(task), task in CLASSIFICATION
+    setting = any_result.settings[-1] if any_result.rows else ""
     curves = {name: calibration(result) for name, result in results.items()} if classify else {}
     several = len(any_result.protocol.get("findings", [])) > 1
+    grid, parts = (None, None) if own else (metric_grid(results), subgroup_grid(results))
     return {
         "id": task,
-        "title": TITLES[task],
+        "anchor": figures.slug(task),
+        "title": title_of(task),
+        "thresholds": classify,
         "store": any_result.store,
         "split": any_result.split,
         "n": max((row.n for row in any_result.rows), default=0),
         "columns": [{"name": n, "colour": colour[n], "ceiling": r.task == "supervised" != task} for n, r in results.items()],
-        "groups": groups,
-        "bars": figures.finding_bars(task, results, setting) if classify and several else "",
+        "groups": _table_groups(task, results) if own else {},
+        "grid": grid and _grid_table(grid, colour),
+        "grid_subgroups": parts and parts.lines and _grid_table(parts, colour),
+        "bars": _bars(task, results, setting, several),
         "bars_setting": setting_name(task, setting) if setting else "",
         "roc": figures.roc_curves(results) if classify and len(any_result.settings) == 1 else "",
         "spectrum": figures.singular_spectra(results) if task == "geometry" else "",
@@ -194,7 +211,58 @@ def task_section(task: str, runs: Sequence[RunView]) -> dict[str, Any]:
         "subgroups": subgroup_rows(results, setting) if classify else [],
         "notes": notes_of(results),
         "protocol": protocol_rows(any_result),
+        "pictures": picture_groups(task, runs),
     }
+
+
+def _table_groups(task: str, results: Mapping[str, TaskResult]) -> dict[str, list[dict[str, Any]]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for key in keys_for(task, results):
+        found = [result.find(*key) for result in results.values()]
+        groups.setdefault(setting_name(task, key[2]) if key[2] else "", []).append(_table_row(task, key, found))
+    return groups
+
+
+def _grid_table(grid: MetricGrid, colour: Mapping[str, str]) -> dict[str, Any]:
+    """Return the table of a task that has no layout of its own here."""
+    groups = {
+        group: [
+            {
+                "name": each.name,
+                "run": each.run,
+                "colour": colour[each.run],
+                "n": each.n,
+                "cells": list(map(grid_cell, each.cells)),
+            }
+            for each in lines
+        ]
+        for group, lines in grid.groups.items()
+    }
+    return {"metrics": grid.metrics, "groups": groups, "several": len({line.run for line in grid.lines}) > 1}
+
+
+def _bars(task: str, results: Mapping[str, TaskResult], setting: str, several: bool) -> str:
+    """Draw AUROC per finding; of a task that has no layout here its first metric per label, where it has several labels."""
+    if task in CLASSIFICATION:
+        return figures.finding_bars(task, results, setting) if several else ""
+    rows = [row for result in results.values() for row in result.rows if row.setting == setting]
+    labels = {row.label for row in rows} - {"", MACRO}
+    return "" if has_own_layout(task) or len(labels) < 2 else figures.finding_bars(task, results, setting, rows[0].metric)
+
+
+def picture_groups(task: str, runs: Sequence[RunView]) -> list[dict[str, Any]]:
+    """Return each run's pictures of a task; a wide one takes the whole width of the page."""
+    return [
+        {"name": run.name, "colour": colour, "pictures": [_picture(task, each) for each in run.pictures[task]]}
+        for run, colour in _coloured(runs)
+        if run.pictures.get(task)
+    ]
+
+
+def _picture(task: str, picture: SavedPicture) -> dict[str, Any]:
+    alt = picture.caption or f"Picture of {title_of(task)}, without a caption"
+    wide = picture.width > WIDE * picture.height
+    return {"png": picture.png, "caption": picture.caption, "alt": alt, "wide": wide}
 
 
 def notes_of(results: Mapping[str, TaskResult]) -> list[str]:
