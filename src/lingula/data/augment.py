@@ -64,8 +64,20 @@ class ImageTransform:
             images[rows] = self._vary(np.stack(pixels[rows]), keys[rows])
         return images
 
+    def affine(self, keys: Sequence[tuple[int | str, ...]]) -> Float[np.ndarray, "batch 4"]:
+        """Return a, b, right and down of the samples' draws: training shows at (x, y) what is stored at
+
+            (a x - b y + right, b x + a y + down),
+
+        both in coordinates from -1 to 1, columns and rows, over the image that is shown or stored.
+        """
+        return self._draw(keys).affine
+
+    def _draw(self, keys: Sequence[tuple[int | str, ...]]) -> _Draws:
+        return _Draws(self.config, np.stack([keyed_uniforms(_Draws.PER_SAMPLE, *key, "augment") for key in keys]))
+
     def _vary(self, pixels: Pixels, keys: Sequence[tuple[int | str, ...]]) -> Images:
-        draws = _Draws(self.config, np.stack([keyed_uniforms(_Draws.PER_SAMPLE, *key, "augment") for key in keys]))
+        draws = self._draw(keys)
         images = _look_up(pixels, draws)
         if images.shape[-1] * self.config.crop > _SHRINK_FIRST * self.image_size:
             side = round(self.image_size / self.config.crop)
