@@ -65,11 +65,10 @@ class ImageTransform:
         return images
 
     def affine(self, keys: Sequence[tuple[int | str, ...]]) -> Float[np.ndarray, "batch 4"]:
-        """Return a, b, right and down of the samples' draws: training shows at (x, y) what is stored at
+        """Return the geometry of the samples' draws: a, b, right and down.
 
-            (a x - b y + right, b x + a y + down),
-
-        both in coordinates from -1 to 1, columns and rows, over the image that is shown or stored.
+        Training shows at (x, y) what is stored at (a x - b y + right, b x + a y + down), both in coordinates from -1 to 1,
+        columns first, over the image that is shown or stored.
         """
         return self._draw(keys).affine
 

@@ -9,8 +9,10 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from lingula.core.config import Config
+from lingula.evaluation.detect_config import DetectConfig
 
-TaskName = Literal["zero-shot", "probe", "fine-tune", "retrieve", "geometry", "supervised"]
+TaskName = Literal["zero-shot", "probe", "fine-tune", "detect", "retrieve", "geometry", "supervised"]
+ScorerName = Literal["mgca", "strict"]
 
 
 class EvaluateConfig(Config):
@@ -40,7 +42,7 @@ class EvaluateConfig(Config):
     threshold: Literal["f1", "mcc"] = "f1"
     """What the decision threshold maximises on validation."""
     fraction: tuple[float, ...] = (0.01, 0.1, 1.0)
-    """Shares of the training patients that the probe and fine-tuning learn from."""
+    """Shares of the training patients that the probe, fine-tuning and detection learn from."""
     draws: int = Field(default=3, ge=1)
     """Random draws of patients for every fraction below 1."""
     folds: int = Field(default=0, ge=0)
@@ -57,6 +59,10 @@ class EvaluateConfig(Config):
     """Steps between two validations of fine-tuning; the best of them is scored."""
     patience: int = Field(default=4, ge=1)
     """Validations of fine-tuning without a better one before it stops."""
+    scorer: tuple[ScorerName, ...] = ("mgca", "strict")
+    """How boxes are scored: `mgca`, as published with its quirks, and `strict`, in which every image counts."""
+    detect: DetectConfig = DetectConfig()
+    """Detection."""
     k: tuple[int, ...] = (1, 5, 10)
     """Cut-offs of recall@k and precision@k."""
     gallery: int = Field(default=1000, ge=0)
@@ -78,14 +84,7 @@ class EvaluateConfig(Config):
         >>> EvaluateConfig(store=Path("stores/x"), folds=5, label=("Edema",)).options("probe")
         '--store stores/x --task probe --label Edema --folds 5'
         """
-        words = ["--store", str(self.store), "--task", task]
-        for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
-            if name in ("store", "task") or value == field.default:
-                continue
-            values = [str(each) for each in value] if isinstance(value, tuple) else [] if value is True else [str(value)]
-            words += [f"--{name.replace('_', '-')}", *values]
-        return shlex.join(words)
+        return shlex.join(["--store", str(self.store), "--task", task, *_words(self, left_out=("store", "task"))])
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -100,3 +99,19 @@ class EvaluateConfig(Config):
         if any("=" not in filter_ for filter_ in self.where):
             raise ValueError("every filter of where reads COLUMN=PATTERN")
         return self
+
+
+def _words(config: Config, prefix: str = "", left_out: tuple[str, ...] = ()) -> list[str]:
+    """Options of the fields that are not at their defaults; those of a part carry its name: `--detect.head retinanet`."""
+    words: list[str] = []
+    for name, field in type(config).model_fields.items():
+        value, option = getattr(config, name), prefix + name.replace("_", "-")
+        if name in left_out or value == field.default:
+            continue
+        if isinstance(value, Config):
+            words += _words(value, f"{option}.")
+        elif isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--{prefix}no-{name.replace('_', '-')}")
+        else:
+            words += [f"--{option}", *([str(each) for each in value] if isinstance(value, tuple) else [str(value)])]
+    return words

@@ -20,6 +20,7 @@ TASKS = {
     "zero-shot": "lingula.evaluation.tasks.zero_shot",
     "probe": "lingula.evaluation.tasks.probe",
     "fine-tune": "lingula.evaluation.tasks.fine_tune",
+    "detect": "lingula.evaluation.tasks.detect",
     "retrieve": "lingula.evaluation.tasks.retrieve",
     "geometry": "lingula.evaluation.tasks.geometry",
     "supervised": "lingula.evaluation.tasks.supervised",

@@ -7,8 +7,10 @@ from lingula.objectives.contrastive import contrastive_loss
 from lingula.objectives.dice_bce import dice_bce_loss
 from lingula.objectives.orthogonality import effective_rank, orthogonality_floor, orthogonality_loss
 from lingula.objectives.pseudo_masks import pseudo_masks
+from lingula.objectives.yolo_loss import AssignedBoxes, yolo_loss
 
 __all__ = [
+    "AssignedBoxes",
     "alignment_loss",
     "contrastive_loss",
     "dice_bce_loss",
@@ -16,4 +18,5 @@ __all__ = [
     "orthogonality_floor",
     "orthogonality_loss",
     "pseudo_masks",
+    "yolo_loss",
 ]
