@@ -22,7 +22,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         budget["optimisation"] = {"steps": 3, "batch_size": 24}
         patch.setattr(tour, "BUDGET", tour.BUDGET | budget)
         short = {"steps": 2, "every": 2}
-        dense = {name: tour.TASKS[name] | short for name in ("segment",)}
+        dense = {name: tour.TASKS[name] | short for name in ("segment", "detect")}
         patch.setattr(tour, "TASKS", tour.TASKS | dense | {"fraction": (1.0,), "bootstrap": 20})
         tour.run_tour(folder / "runs", folder / "store")
     return folder / "runs", folder / "store"

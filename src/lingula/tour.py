@@ -38,11 +38,12 @@ OWN: dict[str, dict[str, Any]] = {
 """What each has of its own, beside its `sound` preset."""
 FRACTIONS = (0.1, 1.0)
 TASKS: dict[str, Any] = {
-    "task": ("zero-shot", "probe", "retrieve", "geometry", "segment", "ground"),
+    "task": ("zero-shot", "probe", "retrieve", "geometry", "segment", "detect", "ground"),
     "distinct_reports": True,
     "text_view": "affirmed",
     "fraction": FRACTIONS,
     "draws": 1,
+    "detect": {"steps": 200, "every": 50, "rate": 2e-3, "batch": 16},
     "segment": {"channels": BLOCKS, "steps": 200, "every": 50, "rate": 2e-3},
 }
 """Every task, in a size that fits a processor."""

@@ -53,6 +53,9 @@ VolumeHU: TypeAlias = Float[np.ndarray, "x y z"]
 
 RegionMask: TypeAlias = Bool[np.ndarray, "height width"]
 
+Boxes: TypeAlias = Float[np.ndarray, "boxes 4"]
+"""x1, y1, x2, y2 in pixels, measured at the pixels' outer edges: the box of one pixel is 1 wide."""
+
 FindingMatrix: TypeAlias = Float[np.ndarray, "rows findings"]
 """Labels of stored images: 1 present, 0 absent, NaN unknown or uncertain."""
 

@@ -102,14 +102,22 @@ class ImageTransform:
             images[rows] = self._vary(np.stack(pixels[rows]), keys[rows])
         return images
 
+    def affine(self, keys: Sequence[tuple[int | str, ...]]) -> Float[np.ndarray, "batch 4"]:
+        """Return the geometry of the samples' draws: a, b, right and down.
+
+        Training shows at (x, y) what is stored at (a x - b y + right, b x + a y + down), both in coordinates from -1 to 1,
+        columns first, over the image that is shown or stored.
+        """
+        return self._draw(keys).affine
+
+    def _draw(self, keys: Sequence[tuple[int | str, ...]]) -> _Draws:
+        return _Draws(self.config, np.stack([keyed_uniforms(_Draws.PER_SAMPLE, *key, "augment") for key in keys]))
+
     def _vary(self, pixels: Pixels, keys: Sequence[tuple[int | str, ...]]) -> Images:
         draws = self._draw(keys)
         images = self._move(_look_up(pixels, draws), draws)
         draws.erase(images)
         return self._normalise(images)
-
-    def _draw(self, keys: Sequence[tuple[int | str, ...]]) -> _Draws:
-        return _Draws(self.config, np.stack([keyed_uniforms(_Draws.PER_SAMPLE, *key, "augment") for key in keys]))
 
     def _move(self, images: Maps, draws: _Draws) -> Maps:
         """Rotate, scale, shift and crop, with a low-pass filter before where pixels are left out."""

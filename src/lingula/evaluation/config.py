@@ -9,10 +9,11 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from lingula.core.config import Config
+from lingula.evaluation.detect_config import DetectConfig
 from lingula.evaluation.ground_config import GroundConfig
 from lingula.evaluation.segment_config import SegmentConfig
 
-TaskName = Literal["zero-shot", "probe", "fine-tune", "retrieve", "geometry", "supervised", "segment", "ground"]
+TaskName = Literal["zero-shot", "probe", "fine-tune", "retrieve", "geometry", "supervised", "segment", "detect", "ground"]
 ScorerName = Literal["mgca", "strict"]
 DenseScores = Literal["dense-max", "dense-mean", "dense-attention"]
 ZeroShotScores = Literal["pooled", "dense-max", "dense-mean", "dense-attention"]
@@ -48,7 +49,7 @@ class EvaluateConfig(Config):
     threshold: Literal["f1", "mcc"] = "f1"
     """What the decision threshold maximises on validation."""
     fraction: tuple[float, ...] = (0.01, 0.1, 1.0)
-    """Shares of the training patients that the probe, fine-tuning and segmentation learn from."""
+    """Shares of the training patients that the probe, fine-tuning, segmentation and detection learn from."""
     draws: int = Field(default=3, ge=1)
     """Random draws of patients for every fraction below 1."""
     folds: int = Field(default=0, ge=0)
@@ -66,9 +67,11 @@ class EvaluateConfig(Config):
     patience: int = Field(default=4, ge=1)
     """Validations of fine-tuning without a better one before it stops."""
     scorer: tuple[ScorerName, ...] = ("mgca", "strict")
-    """How masks are scored: `mgca`, as published with its quirks, and `strict`, in which every image counts."""
+    """How masks and boxes are scored: `mgca`, as published with its quirks, and `strict`, in which every image counts."""
     segment: SegmentConfig = SegmentConfig()
     """Segmentation."""
+    detect: DetectConfig = DetectConfig()
+    """Detection."""
     k: tuple[int, ...] = (1, 5, 10)
     """Cut-offs of recall@k and precision@k."""
     gallery: int = Field(default=1000, ge=0)

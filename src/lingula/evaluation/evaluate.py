@@ -21,6 +21,7 @@ TASKS = {
     "probe": "lingula.evaluation.tasks.probe",
     "fine-tune": "lingula.evaluation.tasks.fine_tune",
     "segment": "lingula.evaluation.tasks.segment",
+    "detect": "lingula.evaluation.tasks.detect",
     "retrieve": "lingula.evaluation.tasks.retrieve",
     "geometry": "lingula.evaluation.tasks.geometry",
     "supervised": "lingula.evaluation.tasks.supervised",
