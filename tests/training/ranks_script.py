@@ -21,6 +21,7 @@ from lingula.data.loader import BatchBuilder, TextPlan, TrainingLoader
 from lingula.data.samples import BatchOrder
 from lingula.methods.base import Method
 from lingula.methods.clip_config import ClipConfig
+from lingula.methods.g2d_config import G2DConfig
 from lingula.methods.m_flag_config import MFlagConfig
 from lingula.methods.registry import build
 from lingula.methods.supervised_config import SupervisedConfig
@@ -36,8 +37,9 @@ from lingula.training.parallel import Spread, clip_gradients, load_optimiser_sta
 SPECIFICATION = importlib.util.spec_from_file_location("tiny", Path(__file__).with_name("conftest.py"))
 tiny: Any = importlib.util.module_from_spec(SPECIFICATION)
 SPECIFICATION.loader.exec_module(tiny)
-SIZE, TEXT_FEATURES, FINDINGS = 12, 10, 3
+SIZE, IMAGE_SIZE, TEXT_FEATURES, FINDINGS = 12, 32, 10, 3
 CPU = torch.device("cpu")
+G2D: dict[str, Any] = {"latent": 8, "hidden": 6, "decoder_channels": (12, 8, 8, 6, 4)}
 METHODS: dict[str, Any] = {
     **{f"clip-{positives}": ClipConfig(latent=6, positives=positives) for positives in ("one", "share", "mask")},
     "clip-mlp": ClipConfig(latent=6, hidden=8, head="mlp"),
@@ -47,6 +49,8 @@ METHODS: dict[str, Any] = {
     **{f"m-flag-{form}": MFlagConfig(latent=5, hidden=7, orthogonality_form=form) for form in ("raw", "standardised")},
     "m-flag-whitening": MFlagConfig(hidden=7, text_head="whitening", image_head="batch-norm-linear"),
     "m-flag-trained-text": MFlagConfig(latent=5, hidden=7),
+    "g2d": G2DConfig(**G2D, dense_warmup=0, dense_rise=0),
+    "g2d-resting": G2DConfig(**G2D, dense_warmup=5),
     "supervised": SupervisedConfig(),
 }
 
@@ -55,7 +59,7 @@ def cases() -> Iterator[tuple[str, str, int | None, str]]:
     """Method, how it is spread, micro-batch of one process among two, batch norm."""
     for name in METHODS:
         yield from ((name, "ddp", micro, "global") for micro in (None, 2))
-    for name in ("clip-trained-text", "clip-batch-norm", "m-flag-both", "supervised"):
+    for name in ("clip-trained-text", "clip-batch-norm", "m-flag-both", "g2d-resting", "supervised"):
         yield from ((name, "fsdp", micro, "global") for micro in (None, 2))
     yield ("supervised", "ddp", None, "local")
 
@@ -65,8 +69,10 @@ def make_method(name: str) -> Method:
     torch.manual_seed(5)
     text = make_text_encoder() if name.endswith("trained-text") else None
     findings = [f"finding {number}" for number in range(FINDINGS)]
-    encoder = ImageEncoderConfig(name="test_resnet")
-    return build(METHODS[name], encoder, text, TEXT_FEATURES, findings).double().train()
+    encoder = ImageEncoderConfig(name="test_resnet", output_stride=8 if name.startswith("g2d") else None)
+    method = build(METHODS[name], encoder, text, TEXT_FEATURES, findings, IMAGE_SIZE).double().train()
+    method.at_step(0, 10)
+    return method
 
 
 def make_text_encoder() -> TextEncoder:
@@ -82,7 +88,7 @@ def make_text_encoder() -> TextEncoder:
 def make_batch(rows: slice) -> Batch:
     """Some rows of one global batch; texts of very different lengths, padded to the longest of these rows."""
     generator = torch.Generator().manual_seed(1)
-    images = torch.randn(SIZE, 1, 32, 32, generator=generator, dtype=torch.float64)
+    images = torch.randn(SIZE, 1, IMAGE_SIZE, IMAGE_SIZE, generator=generator, dtype=torch.float64)
     features = torch.randn(SIZE, TEXT_FEATURES, generator=generator, dtype=torch.float64)
     labels = torch.randint(0, 2, (SIZE, FINDINGS), generator=generator).double()
     labels[2, :2] = float("nan")

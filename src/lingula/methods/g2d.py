@@ -90,7 +90,9 @@ class G2D(Method):
     @property
     def rests_parts(self) -> bool:
         """The decoder rests until the dense term begins."""
-        return self.decoder is not None and (self.config.dense_warmup > 0 or self.config.dense_rise > 0 or not self.config.dense_weight)
+        return self.decoder is not None and (
+            self.config.dense_warmup > 0 or self.config.dense_rise > 0 or not self.config.dense_weight
+        )
 
     def towers(self) -> list[nn.Module]:
         """Heads and decoder too: they see the cells and pixels of this process's images alone."""
