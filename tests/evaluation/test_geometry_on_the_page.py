@@ -13,7 +13,7 @@ import pytest
 
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.evaluate import evaluate
-from lingula.evaluation.figures import singular_spectra
+from lingula.evaluation.figures import looks, singular_spectra
 from lingula.evaluation.report_page import render_report
 from lingula.evaluation.run_view import RunView
 
@@ -59,7 +59,7 @@ def test_every_number_of_the_task_is_on_the_page_with_its_interval(views: list[R
 
 def test_the_spectrum_shows_who_has_collapsed(views: list[RunView]) -> None:
     results = {view.path.name: view.results["geometry"] for view in views}
-    drawing = singular_spectra(results)
+    drawing = singular_spectra(results, looks(list(results)))
     ranks = dict(re.findall(r"(sound|collapsed): image features (\d+)", drawing))
     assert int(ranks["collapsed"]) == 1 < 5 < int(ranks["sound"])
     for cloud in ("image features", "image latents", "text latents"):

@@ -65,8 +65,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, make_store: Callable[..., Any
         (run / "metrics.jsonl").write_text("".join(f'{{"step": {s}, "loss": {5 - s / 50}}}\n' for s in range(10, 101, 10)))
         config = EvaluateConfig(store=Path("x"), bootstrap=20, task=("zero-shot", "probe", "retrieve"), draws=1)
         results = evaluate(make_encoder(store, noise=noise, name=method), store, config, run / "evaluation")
-        segment = results["probe"].model_copy(update={"task": "segment"})
-        segment.with_pictures(tall_and_wide()).save(run / "evaluation" / "segment")
+        results["probe"].with_pictures(tall_and_wide()).save(run / "evaluation" / "probe")
         view = RunView.open(run)
         view.samples = [each.model_copy(update={"text": LONG_REPORT}) for each in view.samples]
         views.append(view)

@@ -28,9 +28,9 @@ from lingula.training.recipes import recipe
 GOLDEN = json.loads((Path(__file__).resolve().parents[1] / "golden/g2d/three_steps.json").read_text())
 STEPS, BATCH, FIRST = 3, GOLDEN["batch"], GOLDEN["first_step"]
 RELATIVE = {"float32": 1e-4, "float64": 1e-8}
-ROUNDING = {"float32": 2e-3, "float64": 1e-6}
-"""For gradient norms and movements: AdamW turns the rounding of a gradient near zero into a whole step, so that the official code
-in float32 differs from itself in float64 by up to 5e-4 in these."""
+ROUNDING = {"float32": 5e-4, "float64": 1e-8}
+"""For gradient norms and movements: the official code in float32 differs from itself in float64 by up to 6e-5 in these.
+In float64 ours differs from it by up to 3e-9, since the logarithm of our temperature is kept in float32."""
 PARTS = {
     "img_model.encoder": "image_encoder.model",
     "img_model.decoder": "decoder.decoder",
@@ -176,8 +176,7 @@ def test_weights_and_running_statistics_after_three_steps(trained: Any) -> None:
     precision, method, _, _ = trained
     state = method.state_dict()
     for name, golden in (GOLDEN[precision]["weights"] | GOLDEN[precision]["running"]).items():
-        found = state[ours(name)]
-        assert_same(found, golden, RELATIVE[precision])
+        assert_same(state[ours(name)], golden, RELATIVE[precision])
 
 
 def test_every_part_moved_as_far(trained: Any) -> None:

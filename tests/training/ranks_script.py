@@ -25,6 +25,7 @@ from lingula.data.loader import BatchBuilder, TextPlan, TrainingLoader
 from lingula.data.samples import BatchOrder
 from lingula.methods.base import Method
 from lingula.methods.clip_config import ClipConfig
+from lingula.methods.g2d_config import G2DConfig
 from lingula.methods.m_flag_config import MFlagConfig
 from lingula.methods.registry import build
 from lingula.methods.supervised_config import SupervisedConfig
@@ -41,10 +42,12 @@ Case = tuple[str, str, int | None, str]
 SPECIFICATION = importlib.util.spec_from_file_location("tiny", Path(__file__).with_name("conftest.py"))
 tiny: Any = importlib.util.module_from_spec(SPECIFICATION)
 SPECIFICATION.loader.exec_module(tiny)
-SIZE, TEXT_FEATURES, FINDINGS = 12, 10, 3
+SIZE, IMAGE_SIZE, TEXT_FEATURES, FINDINGS = 12, 32, 10, 3
 UNEVEN = 4
 """Micro-batch that cuts the six samples of one of two processes into four and two."""
 CPU = torch.device("cpu")
+G2D: dict[str, Any] = {"latent": 8, "hidden": 6, "decoder_channels": (12, 8, 8, 6, 4), "dense_warmup": 0, "dense_rise": 0}
+ONE_WAY: dict[str, Any] = {"pooling": "attention", "positives": "one", "direction": "image-to-text"}
 METHODS: dict[str, Any] = {
     **{f"clip-{positives}": ClipConfig(latent=6, positives=positives) for positives in ("one", "share", "mask")},
     "clip-mlp": ClipConfig(latent=6, hidden=8, head="mlp"),
@@ -57,11 +60,19 @@ METHODS: dict[str, Any] = {
     "m-flag-bare-text": MFlagConfig(image_head="linear", text_head="none"),
     "m-flag-whitening": MFlagConfig(hidden=7, text_head="whitening", image_head="batch-norm-linear"),
     "m-flag-trained-text": MFlagConfig(latent=5, hidden=7),
+    "g2d": G2DConfig(**G2D),
+    "g2d-resting": G2DConfig(**G2D | {"dense_warmup": 5}),
+    "g2d-paper": G2DConfig(**G2D, **ONE_WAY, dense_form="paper", text_positions="first"),
+    "g2d-released": G2DConfig(**G2D, pooling="attention", dense_form="released", positives="mask"),
+    "g2d-reconstruction": G2DConfig(**G2D, dense="reconstruction", text_head="none", heads=2),
+    "g2d-contrastive": G2DConfig(**G2D, dense="none"),
+    "g2d-trained-text": G2DConfig(**G2D),
+    "g2d-padded-trained-text": G2DConfig(**G2D, text_positions="all"),
     "supervised": SupervisedConfig(),
 }
 
 
-IN_SHARES = ("clip-trained-text", "clip-batch-norm", "m-flag-both", "m-flag-whitening", "supervised")
+IN_SHARES = ("clip-trained-text", "clip-batch-norm", "m-flag-both", "m-flag-whitening", "g2d", "supervised")
 """Methods that are compared in shares (FSDP) in every run of the tests; `more_cases` has the others."""
 
 
@@ -87,8 +98,10 @@ def make_method(name: str) -> Method:
     torch.manual_seed(5)
     text = make_text_encoder() if name.endswith("trained-text") else None
     findings = [f"finding {number}" for number in range(FINDINGS)]
-    encoder = ImageEncoderConfig(name="test_resnet")
-    return build(METHODS[name], encoder, text, TEXT_FEATURES, findings).double().train()
+    encoder = ImageEncoderConfig(name="test_resnet", output_stride=8 if name.startswith("g2d") else None)
+    method = build(METHODS[name], encoder, text, TEXT_FEATURES, findings, IMAGE_SIZE).double().train()
+    method.at_step(0, 10)
+    return method
 
 
 def make_text_encoder() -> TextEncoder:
@@ -98,29 +111,29 @@ def make_text_encoder() -> TextEncoder:
     still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     model = BertModel(BertConfig(vocab_size=20, max_position_embeddings=12, **size, **still), add_pooling_layer=False)
     tokeniser = SimpleNamespace(model_max_length=12, pad_token_id=0)
-    return TextEncoder(model, tokeniser, Pooling(), frozen=False)
+    return TextEncoder(model, tokeniser, Pooling(kind="cls"), frozen=False)
 
 
-def make_batch(rows: slice) -> Batch:
-    """Some rows of one global batch; texts of very different lengths, padded to the longest of these rows."""
+def make_batch(rows: slice, padded: bool = False) -> Batch:
+    """Some rows of one global batch; texts of very different lengths, padded to the longest of these rows, or all to 12 tokens."""
     generator = torch.Generator().manual_seed(1)
-    images = torch.randn(SIZE, 1, 32, 32, generator=generator, dtype=torch.float64)
+    images = torch.randn(SIZE, 1, IMAGE_SIZE, IMAGE_SIZE, generator=generator, dtype=torch.float64)
     features = torch.randn(SIZE, TEXT_FEATURES, generator=generator, dtype=torch.float64)
     labels = torch.randint(0, 2, (SIZE, FINDINGS), generator=generator).double()
     labels[2, :2] = float("nan")
     ids = torch.randint(1, 20, (SIZE, 12), generator=generator)
     lengths = torch.tensor([2, 12, 3, 9, 2, 11, 4, 10, 3, 12, 2, 7])[rows]
-    mask = torch.arange(int(lengths.max())) < lengths[:, None]
+    mask = torch.arange(12 if padded else int(lengths.max())) < lengths[:, None]
     tokens = Tokens(ids[rows, : mask.shape[1]] * mask, mask)
     groups = torch.arange(SIZE) * 2 // 3 * (2**60 // 9)
     own = [f"study-{row}" for row in range(SIZE)][rows]
     return Batch(own, images[rows], groups=groups[rows], tokens=tokens, text_features=features[rows], labels=labels[rows])
 
 
-def share_of(world: World) -> tuple[Batch, list[str]]:
+def share_of(world: World, padded: bool = False) -> tuple[Batch, list[str]]:
     """This process's samples, and the studies of all, as the loader gives them."""
     names = [f"study-{row}" for rank in range(world.size) for row in range(rank, SIZE, world.size)]
-    return make_batch(slice(world.rank, None, world.size)), names
+    return make_batch(slice(world.rank, None, world.size), padded), names
 
 
 def one_step(name: str, parallel: Any, micro: int | None, batch_norm: Any, world: World) -> dict[str, Tensor]:
@@ -129,7 +142,7 @@ def one_step(name: str, parallel: Any, micro: int | None, batch_norm: Any, world
     config = OptimisationConfig(micro_batch_size=micro, batch_norm=batch_norm, learning_rate=1e-2)
     spread = Spread(method, config, parallel, world, trains_text=name.endswith("trained-text"))
     optimiser = build_optimiser(method, config)
-    batch, names = share_of(world)
+    batch, names = share_of(world, padded="padded" in name)
     losses = spread.losses(batch, names)
     losses.total.backward()
     found = {"loss": losses.total.detach()}

@@ -21,7 +21,7 @@ from lingula.models.radiograph_encoder import RadiographEncoder
 from lingula.models.unet_decoder import UnetDecoder
 from lingula.models.weighted_mean_pool import WeightedMeanPool
 from lingula.objectives import contrastive_loss, dice_bce_of_each, effective_rank, pseudo_masks
-from lingula.objectives.precision import no_autocast, unit_vectors
+from lingula.objectives.precision import full_precision, no_autocast, unit_vectors
 from lingula.objectives.pseudo_masks import grey_of
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class G2D(Method):
         size = (images.shape[-2], images.shape[-1])
         if self.config.dense == "reconstruction":
             with no_autocast(images):
-                error = (decoded.float() - grey_of(images, size)).square().mean(dim=(1, 2, 3))
+                error = (full_precision(decoded) - grey_of(images, size)).square().mean(dim=(1, 2, 3))
             return error, torch.ones_like(error)
         masks = self.make_masks(attention, images)
         if self.config.dense == "shuffled-mask":

@@ -32,6 +32,9 @@ class RadiographEncoder(nn.Module):
         UserError: Unknown name, an option the network does not have, or weights that are not there or do not fit.
     """
 
+    other_forwards = ("pyramid",)
+    """Methods besides `forward` that training calls."""
+
     def __init__(self, config: ImageEncoderConfig) -> None:
         super().__init__()
         self.channels: int = config.channels

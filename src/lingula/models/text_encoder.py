@@ -41,6 +41,9 @@ class TextEncoder(nn.Module):
         frozen: No gradients, and evaluation mode whatever `train()` says, so that dropout never disturbs the targets.
     """
 
+    other_forwards = ("token_states",)
+    """Methods besides `forward` that training calls."""
+
     def __init__(
         self,
         model: nn.Module,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -123,12 +123,14 @@ def _sum_of_squares(tensors: Sequence[Tensor]) -> Tensor:
 def _shard(losses: GlobalLosses) -> None:
     """Shard every tower as one unit and the rest as another; scalars (temperatures) stay whole on every process.
 
-    A scalar's gradient comes from the loss of the global batch, so it is the same on every process without a message.
+    A tower is fetched when its `forward` runs, or another of its methods that `other_forwards` names. A scalar's gradient comes from the loss of the global batch, so it is the same on every process without a message.
     """
     scalars = {parameter for parameter in losses.parameters() if parameter.ndim == 0}
     for tower in losses.method.towers():
         if any(parameter.requires_grad for parameter in tower.parameters()):
             fully_shard(tower, ignored_params=scalars)
+            for name in getattr(tower, "other_forwards", ()):
+                register_fsdp_forward_method(tower, name)
     fully_shard(losses, ignored_params=scalars)
 
 
