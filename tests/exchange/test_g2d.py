@@ -297,7 +297,7 @@ def test_a_pickle_with_code_is_neither_run_nor_converted(state: dict[str, Tensor
     for name in ("a.pth", "b.pth"):
         with pytest.raises(SystemExit):
             main(["convert", str(tmp_path / name), str(tmp_path / "out.safetensors"), "--from", "g2d"])
-        with pytest.raises(UserError, match="Nothing of it was run|holds more than tensors"):
+        with pytest.raises(UserError, match=r"Nothing of it was run|holds more than tensors"):
             convert_official_g2d(tmp_path / name)
     assert not (tmp_path / "exploded").exists()
     assert not (tmp_path / "out.safetensors").exists()

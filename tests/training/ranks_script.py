@@ -115,7 +115,7 @@ def make_text_encoder() -> TextEncoder:
 
 
 def make_batch(rows: slice, padded: bool = False) -> Batch:
-    """Some rows of one global batch; texts of very different lengths, padded to the longest of these rows, or all to 12 tokens."""
+    """Some rows of one global batch; texts of very different lengths, padded to the longest of these rows or to 12 tokens."""
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(SIZE, 1, IMAGE_SIZE, IMAGE_SIZE, generator=generator, dtype=torch.float64)
     features = torch.randn(SIZE, TEXT_FEATURES, generator=generator, dtype=torch.float64)

@@ -63,9 +63,9 @@ class G2DConfig(Config):
     contrastive_weight: float = Field(default=1.0, ge=0)
     """Weight of the contrastive term."""
     dense: Literal["pseudo-mask", "shuffled-mask", "reconstruction", "none"] = "pseudo-mask"
-    """What the decoder learns: the image's own pseudo mask, another image's (an ablation), the image itself, or nothing. The other
-    image is the previous one of those that a process encodes at once: with `shuffled-mask` alone the training depends on the
-    number of processes and the micro-batch."""
+    """What the decoder learns: the image's own pseudo mask, another image's (an ablation), the image itself, or nothing. The
+    other image is the previous one of those that a process encodes at once: with `shuffled-mask` alone the training depends on
+    the number of processes and the micro-batch."""
     dense_form: Literal["sound", "paper", "released"] = "sound"
     """Form of Dice and cross-entropy."""
     dense_weight: float = Field(default=1.0, ge=0)

@@ -123,7 +123,8 @@ def _sum_of_squares(tensors: Sequence[Tensor]) -> Tensor:
 def _shard(losses: GlobalLosses) -> None:
     """Shard every tower as one unit and the rest as another; scalars (temperatures) stay whole on every process.
 
-    A tower is fetched when its `forward` runs, or another of its methods that `other_forwards` names. A scalar's gradient comes from the loss of the global batch, so it is the same on every process without a message.
+    A tower is fetched when its `forward` runs, or another of its methods that `other_forwards` names. A scalar's gradient comes
+    from the loss of the global batch, so it is the same on every process without a message.
     """
     scalars = {parameter for parameter in losses.parameters() if parameter.ndim == 0}
     for tower in losses.method.towers():
