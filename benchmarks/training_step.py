@@ -59,8 +59,8 @@ SIZES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192, 16384)}
 """Sides of the matrices whose product gives the attainable rate."""
 
 
-def token_lengths(count: int) -> list[int]:
-    """Tokens of real reports, cut at 512, spread evenly over all of them."""
+def token_lengths(most: int) -> list[int]:
+    """Tokens of each of the real reports, cut at `most`."""
     from lingula.methods.tokeniser import train_tokeniser
     from lingula.models.text_config import LanguageModelConfig
 
@@ -75,7 +75,11 @@ def token_lengths(count: int) -> list[int]:
 
         texts = [" ".join(study.sections.values()) for study in PhantomSource(300, 1, 1)]
     tokeniser = train_tokeniser(texts, LanguageModelConfig())
-    lengths = [min(len(ids), PADDED) for ids in tokeniser(texts)["input_ids"]]
+    return [min(len(ids), most) for ids in tokeniser(texts)["input_ids"]]
+
+
+def some_of(lengths: list[int], count: int) -> list[int]:
+    """Take a batch, spread evenly over all reports."""
     return [lengths[place * len(lengths) // count] for place in range(count)]
 
 
@@ -171,23 +175,34 @@ def faster_precision(device: torch.device) -> str:
 
 
 def child(way: str, precision: str, clock: str) -> None:
-    """Answer `go` with the seconds of a step, `rate` with that of matrix products, `end` with memory and operations, as JSON."""
+    """Build a way and answer questions about it."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    lengths = json.loads(sys.stdin.readline())
-    step = Step(way, lengths, device, precision)
+    step = Step(way, json.loads(sys.stdin.readline()), device, precision)
+    serve(step, step.parameters, device, clock, {"rate": lambda: matrix_rate(device, step.dtype, clock)}, way != "compiled")
+
+
+def serve(
+    step: Callable[[], Any],
+    parameters: list[nn.Parameter],
+    device: torch.device,
+    clock: str,
+    others: dict[str, Callable[[], Any]],
+    counts: bool = True,
+) -> None:
+    """Answer `go` with the seconds of a step, `end` with memory and operations, `others` with what they return, as JSON."""
     counter = FlopCounterMode(display=False)
-    with counter if way != "compiled" else nullcontext():
+    with counter if counts else nullcontext():
         step()
     peak = 0.0
     for line in sys.stdin:
         if line.strip() == "go":
             print(json.dumps(seconds(step, device, clock)), flush=True)
             peak = peak_memory(device)
-        elif line.strip() == "rate":
-            print(json.dumps(matrix_rate(device, step.dtype, clock)), flush=True)
+        elif line.strip() in others:
+            print(json.dumps(others[line.strip()]()), flush=True)
         else:
             break
-    trainable = sum(parameter.numel() for parameter in step.parameters)
+    trainable = sum(parameter.numel() for parameter in parameters)
     print(json.dumps({"memory": peak, "flops": counter.get_total_flops(), "trainable": trainable}), flush=True)
 
 
@@ -225,19 +240,19 @@ class Contender:
         return statistics.median(self.seconds)
 
 
-def start(way: str, precision: str, lengths: list[int], threads: int, clock: str) -> Contender:
-    """Start a way's process."""
-    command = [sys.executable, __file__, "--child", way, "--threads", str(threads), "--precision", precision]
-    command += ["--clock", clock]
+def start(script: str, way: str, name: str, lengths: list[int], options: list[str]) -> Contender:
+    """Start a way's process: a benchmark's own script as a child."""
+    command = [sys.executable, script, "--child", way, *options]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     _tell(process, json.dumps(lengths))
-    return Contender(WAYS[way].format(precision=precision), process)
+    return Contender(name, process)
 
 
 def main(ways: list[str], batch: int, rounds: int, precision: str, threads: int, clock: str) -> None:
     """Run the ways in turn and print the table."""
-    lengths = token_lengths(batch)
-    contenders = [start(way, precision, lengths, threads, clock) for way in ways]
+    lengths = some_of(token_lengths(PADDED), batch)
+    options = ["--threads", str(threads), "--precision", precision, "--clock", clock]
+    contenders = [start(__file__, way, WAYS[way].format(precision=precision), lengths, options) for way in ways]
     for _ in range(rounds):
         for contender in contenders:
             contender.seconds.append(contender.ask("go"))

@@ -132,6 +132,9 @@ def test_a_pickle_with_code_is_neither_run_nor_converted(tmp_path: Path) -> None
     for name in "abcd":
         with pytest.raises(UserError, match=r"holds more than tensors|cannot be read"):
             convert_pickle(tmp_path / f"{name}.pt", tmp_path / "out.safetensors")
+    (tmp_path / "text.pt").write_text("hello")
+    with pytest.raises(UserError, match=r"cannot be read \([A-Z]\w+Error.*no PyTorch checkpoint at all"):
+        convert_pickle(tmp_path / "text.pt", tmp_path / "out.safetensors")
     torch.save({"epoch": 3}, tmp_path / "e.pt")
     with pytest.raises(UserError, match="no state dict"):
         convert_pickle(tmp_path / "e.pt", tmp_path / "out.safetensors")

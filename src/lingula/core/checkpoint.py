@@ -147,11 +147,14 @@ def _load_without_code(path: Path, device: torch.device | None = None) -> Any:
         remedy = "Nothing of it was run; ask its author for safetensors."
         raise UserError(f"{path} holds more than tensors and plain values, or is no pickle", remedy) from None
     except Exception as error:  # damaged bytes make torch's reader raise anything
-        raise UserError(f"{path} cannot be read ({_first_line(error)})", "It is cut short or damaged.") from None
+        remedy = "It is cut short or damaged, or no PyTorch checkpoint at all."
+        raise UserError(f"{path} cannot be read ({_first_line(error)})", remedy) from None
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    """What an error says; a single word (a number of an opcode, a key) says nothing without the error's name."""
+    said = (str(error).strip().splitlines() or [""])[0]
+    return said if " " in said else f"{type(error).__name__} {said}".strip()
 
 
 def _check_version(path: Path, values: Mapping[str, Any]) -> None:

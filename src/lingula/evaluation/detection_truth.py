@@ -95,7 +95,8 @@ def _labelled(store: Store, rows: RowNumbers, findings: list[str]) -> set[int]:
 
 
 def _checked(store: Store, row: int, boxes: np.ndarray) -> np.ndarray:
-    clipped, kept = clip_boxes(boxes, store.size)
+    finite = np.isfinite(boxes).all(axis=1, keepdims=True)
+    clipped, kept = clip_boxes(np.where(finite, boxes, 0.0), store.size)
     if not kept.all():
         box = [round(float(value), 1) for value in boxes[~kept][0]]
         image = store.column("row_id")[row]

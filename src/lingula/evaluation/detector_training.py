@@ -109,7 +109,7 @@ def train_detector(
     if not detector.frozen:
         groups.append({"params": list(detector.encoder.parameters()), "lr": schedule.rate * ENCODER_SHARE})
     optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
-    batches = _batches(transform, store, truth, train, schedule.batch, config.augment, seed)
+    batches = training_batches(transform, store, truth, train, schedule.batch, config.augment, seed)
     validation = _Lookout(detector, transform, store, val)
     learner = detector.head if detector.frozen else detector
     best, weights, waited = Tuned(0, -math.inf), copy.deepcopy(learner.state_dict()), 0
@@ -167,10 +167,20 @@ class _Lookout:
             yield levels
 
 
-def _batches(
+def training_batches(
     transform: ImageTransform, store: Store, truth: DetectionTruth, rows: RowNumbers, size: int, augment: bool, seed: int
 ) -> Iterator[tuple[Tensor, list[TrueBoxes]]]:
-    """Yield images and boxes for ever, every image once per epoch; an incomplete last batch is dropped."""
+    """Yield images and boxes for ever, every image once per epoch; an incomplete last batch is dropped.
+
+    Args:
+        transform: Grey values to images; boxes follow them.
+        store: The images.
+        truth: The boxes.
+        rows: Rows to learn from.
+        size: Images per batch.
+        augment: Whether images and boxes vary.
+        seed: Decides order and augmentation.
+    """
     ids, epoch = store.column("row_id"), 0
     while True:
         order = random_generator("detect", seed, epoch).permutation(rows)

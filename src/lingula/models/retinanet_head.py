@@ -81,13 +81,16 @@ class RetinaNetHead(nn.Module):
     def detect(
         self, levels: Sequence[FeatureMap]
     ) -> list[tuple[Float[Tensor, "boxes 4"], Float[Tensor, " boxes"], Int[Tensor, " boxes"]]]:
-        """Return per image boxes, scores and classes, best first, after non-maximum suppression."""
+        """Return per image boxes, scores and classes, best first, after non-maximum suppression.
+
+        Boxes that lie outside the image are clipped to a line at its edge by torchvision; they are dropped.
+        """
         features, outputs = self._outputs(levels)
         counts = [self.net.head.classification_head.num_anchors * f.shape[-2] * f.shape[-1] for f in features]
         split = {name: list(torch.split(values.float(), counts, dim=1)) for name, values in outputs.items()}
         anchors = [list(torch.split(own, counts)) for own in self._anchors(features)]
         found = self.net.postprocess_detections(split, anchors, [(self.size, self.size)] * len(features[0]))
-        return [(each["boxes"], each["scores"], each["labels"]) for each in found]
+        return [_with_area(each["boxes"], each["scores"], each["labels"]) for each in found]
 
     def _outputs(self, levels: Sequence[FeatureMap]) -> tuple[list[Tensor], dict[str, Tensor]]:
         named = {str(number): level for number, level in enumerate(levels[-LEVELS:])}
@@ -102,6 +105,11 @@ class RetinaNetHead(nn.Module):
         images = ImageList(features[0].new_empty(1).expand(shape), [(self.size, self.size)] * shape[0])
         anchors: list[Tensor] = self.net.anchor_generator(images, features)
         return anchors
+
+
+def _with_area(boxes: Tensor, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    kept = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    return boxes[kept], scores[kept], labels[kept]
 
 
 def anchor_sizes(levels: int, size: int) -> tuple[tuple[float, ...], ...]:
