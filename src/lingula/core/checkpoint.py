@@ -91,9 +91,7 @@ def load_weights(path: Path, module: nn.Module) -> None:
 
 
 def convert_pickle(path: Path, target: Path) -> int:
-    """Write the tensors of a pickled checkpoint as a weights file; nothing in the pickle can run code.
-
-    A state dict may lie in the pickle itself or under its key `state_dict`, `model` or `weights`.
+    """Write the tensors of a pickled checkpoint as a weights file; see `read_pickled_tensors`.
 
     Returns:
         How many tensors there are.
@@ -103,6 +101,19 @@ def convert_pickle(path: Path, target: Path) -> int:
     """
     if target.exists():
         raise UserError(f"{target} exists already", "Choose another name.")
+    tensors = read_pickled_tensors(path)
+    save_weights(target, tensors, {"converted_from": path.name})
+    return len(tensors)
+
+
+def read_pickled_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the state dict of a pickled checkpoint; nothing in the pickle can run code.
+
+    It may lie in the pickle itself or under its key `state_dict`, `model` or `weights`.
+
+    Raises:
+        UserError: It is no pickle, holds more than tensors and plain values, or no tensors.
+    """
     if not path.is_file():
         raise UserError(f"no such file: {path}", "Check the path.")
     found = _load_without_code(path)
@@ -112,8 +123,7 @@ def convert_pickle(path: Path, target: Path) -> int:
     tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)} if isinstance(found, Mapping) else {}
     if not tensors:
         raise UserError(f"{path} holds no state dict", "Save one with torch.save(model.state_dict(), ...).")
-    save_weights(target, {str(name): value for name, value in tensors.items()}, {"converted_from": path.name})
-    return len(tensors)
+    return {str(name): value for name, value in tensors.items()}
 
 
 def names_of_non_finite(values: Any, name: str = "") -> list[str]:
