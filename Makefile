@@ -6,7 +6,7 @@ RUN := .venv/bin
 # A variable of an active environment must not lead uv or Python elsewhere.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME CONDA_PREFIX
 
-.PHONY: help setup demo test check soak mutants bench audit format clean
+.PHONY: help setup demo tour test check soak mutants bench audit format clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -20,6 +20,9 @@ setup: .venv/.ready ## create .venv with everything in it (installs uv itself wh
 
 demo: setup ## phantom -> CLIP and M-FLAG -> table and runs/demo/report.html (about 5 minutes)
 	$(RUN)/lingula demo --overwrite
+
+tour: setup ## phantom -> G2D, CLIP and M-FLAG -> every task and runs/tour/report.html with overlays (at most 40 minutes)
+	$(RUN)/lingula tour --overwrite
 
 test: setup ## the test suite, without the long tests (at most 10 minutes)
 	OMP_NUM_THREADS=1 $(RUN)/pytest -n 2 --dist worksteal -q

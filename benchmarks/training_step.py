@@ -1,11 +1,15 @@
 """One M-FLAG step at real shapes: as the official code takes it, and as ours does.
 
     .venv/bin/python benchmarks/training_step.py            batch 8 on a CPU, 256 on a GPU where there is one
+    .venv/bin/python benchmarks/training_step.py --ways ours compiled trained
 
 ResNet-50 at 224 pixels, a frozen BERT-base with random weights, report lengths of 3,955 real reports (../shared; of the phantom's
 where that is absent). Each way runs in a process of its own, so that its peak memory is its own; the ways take turns, round by
-round. `--compile` adds torch.compile. MFU: floating-point operations of the step (counted by torch) over seconds, as a share of
-the rate of a large matrix product in the same precision, measured in the same process.
+round. Ours is in bf16 where matrix products are faster in it than in fp32: not every processor has hardware for it. On a machine
+that is busy with other things, `--threads 1 --clock cpu` counts the seconds that the step itself had of the processor.
+
+MFU: floating-point operations of the step (counted by torch) over its median seconds, as a share of the best rate of a matrix
+product in the same precision: the best of several sizes, repeats and rounds, measured in the same process right after each step.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +46,17 @@ WAYS = {
     "official": "each report re-encoded at 512 padded tokens, fp32",
     "dynamic": "the same, padded to the longest of the batch",
     "cache": "text features from the cache, fp32",
-    "ours": "cache, channels-last, bf16, fused AdamW: the loop's own step",
+    "ours": "cache, channels-last, {precision}, fused AdamW: the loop's own step",
+    "compiled": "the same, image encoder through torch.compile",
+    "trained": "language model trained along, 512 padded tokens, fp32",
+    "trained-dynamic": "language model trained along, padded to the longest of the batch, fp32",
 }
+USUAL = ("official", "dynamic", "cache", "ours")
+OURS, TRAINED, PADDED_WAYS = ("ours", "compiled"), ("trained", "trained-dynamic"), ("official", "trained")
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+SIZES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192, 16384)}
+"""Sides of the matrices whose product gives the attainable rate."""
 
 
 def token_lengths(count: int) -> list[int]:
@@ -65,11 +79,11 @@ def token_lengths(count: int) -> list[int]:
     return [lengths[place * len(lengths) // count] for place in range(count)]
 
 
-def bert() -> nn.Module:
-    """BERT-base, frozen, random weights: only its time matters."""
+def bert(trained: bool) -> nn.Module:
+    """BERT-base with random weights: only its time matters."""
     from transformers import BertConfig, BertModel
 
-    model: nn.Module = BertModel(BertConfig(), add_pooling_layer=False).eval().requires_grad_(False)
+    model: nn.Module = BertModel(BertConfig(), add_pooling_layer=False).train(trained).requires_grad_(trained)
     return model
 
 
@@ -80,24 +94,29 @@ class Step:
         way: A key of `WAYS`.
         lengths: Tokens of each report of the batch.
         device: Where.
-        compiled: Whether torch.compile is used on the image encoder.
+        precision: Of our own ways; the others are in fp32.
     """
 
-    def __init__(self, way: str, lengths: list[int], device: torch.device, compiled: bool) -> None:
+    def __init__(self, way: str, lengths: list[int], device: torch.device, precision: str) -> None:
         torch.manual_seed(0)
         self.way, self.device, self.lengths = way, device, lengths
+        self.ours, self.dtype = way in OURS, DTYPES[precision if way in OURS else "fp32"]
         released = MFlagConfig(**PRESETS["released"]["method"])
         encoder = RadiographEncoder(ImageEncoderConfig(name="resnet50.tv_in1k", channels=3))
         self.method = MFlag(released, encoder, FEATURES).to(device).train()
-        if way == "ours":
+        if self.ours:
             self.method.to(memory_format=torch.channels_last)
-        if compiled:
+        if way == "compiled":
             encoder.model.forward_features = torch.compile(encoder.model.forward_features)  # type: ignore[assignment,operator]
-        self.text = bert().to(device) if way in ("official", "dynamic") else None
+        self.text = None if self.ours or way == "cache" else bert(way in TRAINED).to(device)
         config = OptimisationConfig(learning_rate=2e-5)
         self.spread = Spread(self.method, config, "ddp", World(), trains_text=False)
-        plain = torch.optim.AdamW(self.method.parameters(), lr=2e-5, weight_decay=5e-2, foreach=True)
-        self.optimiser = build_optimiser(self.method, config) if way == "ours" else plain
+        self.parameters = [
+            *self.method.parameters(),
+            *(self.text.parameters() if self.text is not None and way in TRAINED else ()),
+        ]
+        plain = torch.optim.AdamW(self.parameters, lr=2e-5, weight_decay=5e-2, foreach=True)
+        self.optimiser = build_optimiser(self.method, config) if self.ours else plain
         self.images = torch.randn(len(lengths), 1, SIDE, SIDE, device=device)
         self.cached = torch.randn(len(lengths), FEATURES, device=device)
 
@@ -105,94 +124,140 @@ class Step:
         """Text features of the batch: encoded, or taken from the cache."""
         if self.text is None:
             return self.cached
-        width = PADDED if self.way == "official" else max(self.lengths)
+        width = PADDED if self.way in PADDED_WAYS else max(self.lengths)
         places = torch.arange(width, device=self.device)
         mask = (places < torch.tensor(self.lengths, device=self.device)[:, None]).long()
         ids = torch.full((len(self.lengths), width), 5, device=self.device)
-        with torch.no_grad():
+        with torch.set_grad_enabled(self.way in TRAINED):
             first: Tensor = self.text(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
         return first
 
     def __call__(self) -> None:
         """Forward, backward, update."""
         names = [str(place) for place in range(len(self.lengths))]
-        ours = self.way == "ours"
-        images = self.images.contiguous(memory_format=torch.channels_last) if ours else self.images
-        half = torch.autocast(self.device.type, torch.bfloat16) if ours else nullcontext()
-        with half:
+        images = self.images.contiguous(memory_format=torch.channels_last) if self.ours else self.images
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             losses = self.spread.losses(Batch(names, images, text_features=self.features()), names)
         self.optimiser.zero_grad(set_to_none=True)
         losses.total.backward()
-        if ours:
+        if self.ours:
             clip_gradients(self.method, float("inf"))
         self.optimiser.step()
 
 
-def seconds(step: Callable[[], Any], device: torch.device) -> float:
+def seconds(step: Callable[[], Any], device: torch.device, clock: str) -> float:
     """Time one call, the device's work included."""
-    begun = time.perf_counter()
+    now = CLOCKS[clock]
+    begun = now()
     step()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - begun
+    return now() - begun
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations per second of a large matrix product."""
-    size = 8192 if device.type == "cuda" else 2048
-    one = torch.randn(size, size, device=device, dtype=dtype)
-    return 2 * size**3 / min(seconds(lambda: one @ one, device) for _ in range(4))
+def matrix_rate(device: torch.device, dtype: torch.dtype, clock: str) -> float:
+    """Floating-point operations per second of matrix products, of the best of several sizes."""
+    rates = []
+    for size in SIZES[device.type]:
+        one = torch.randn(size, size, device=device, dtype=dtype)
+        rates.append(2 * size**3 / min(seconds(lambda one=one: one @ one, device, clock) for _ in range(3)))
+    return max(rates)
 
 
-def child(way: str, batch: int, compiled: bool) -> None:
-    """Answer `go` with the seconds of a step and `end` with memory and utilisation, as JSON lines."""
+def faster_precision(device: torch.device) -> str:
+    """Name the format that matrix products are faster in."""
+    one = {name: torch.randn(256, 256, device=device, dtype=dtype) for name, dtype in DTYPES.items()}
+    return min(one, key=lambda name: min(seconds(lambda: one[name] @ one[name], device, "wall") for _ in range(5)))
+
+
+def child(way: str, precision: str, clock: str) -> None:
+    """Answer `go` with the seconds of a step, `rate` with that of matrix products, `end` with memory and operations, as JSON."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     lengths = json.loads(sys.stdin.readline())
-    step = Step(way, lengths, device, compiled)
+    step = Step(way, lengths, device, precision)
     counter = FlopCounterMode(display=False)
-    if not compiled:
-        with counter:
-            step()
+    with counter if way != "compiled" else nullcontext():
+        step()
+    peak = 0.0
     for line in sys.stdin:
-        if line.strip() == "end":
+        if line.strip() == "go":
+            print(json.dumps(seconds(step, device, clock)), flush=True)
+            peak = peak_memory(device)
+        elif line.strip() == "rate":
+            print(json.dumps(matrix_rate(device, step.dtype, clock)), flush=True)
+        else:
             break
-        print(json.dumps(seconds(step, device)), flush=True)
-    rate = matrix_rate(device, torch.bfloat16 if way == "ours" else torch.float32)
-    peak = (
-        torch.cuda.max_memory_allocated() if device.type == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    )
-    print(json.dumps({"memory": peak, "flops": counter.get_total_flops(), "rate": rate}), flush=True)
+    trainable = sum(parameter.numel() for parameter in step.parameters)
+    print(json.dumps({"memory": peak, "flops": counter.get_total_flops(), "trainable": trainable}), flush=True)
 
 
-def main(batch: int, rounds: int, compiled: bool) -> None:
+def peak_memory(device: torch.device) -> float:
+    """Most bytes so far: of the GPU, or of this process."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+
+
+@dataclass
+class Contender:
+    """One way in its own process, and what it has answered.
+
+    Args:
+        name: What the table calls it.
+        process: It.
+        seconds: Of each counted step.
+        rates: Of matrix products, one per round.
+    """
+
+    name: str
+    process: subprocess.Popen[str]
+    seconds: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+
+    def ask(self, question: str) -> Any:
+        """Write a line and read the answer."""
+        _tell(self.process, question)
+        return json.loads(_answer(self.process))
+
+    @property
+    def median(self) -> float:
+        """Seconds of a step."""
+        return statistics.median(self.seconds)
+
+
+def start(way: str, precision: str, lengths: list[int], threads: int, clock: str) -> Contender:
+    """Start a way's process."""
+    command = [sys.executable, __file__, "--child", way, "--threads", str(threads), "--precision", precision]
+    command += ["--clock", clock]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    _tell(process, json.dumps(lengths))
+    return Contender(WAYS[way].format(precision=precision), process)
+
+
+def main(ways: list[str], batch: int, rounds: int, precision: str, threads: int, clock: str) -> None:
     """Run the ways in turn and print the table."""
     lengths = token_lengths(batch)
-    ways = [(way, False) for way in WAYS] + ([("ours", True)] if compiled else [])
-    children = []
-    for way, compiling in ways:
-        command = [sys.executable, __file__, "--child", way, "--batch", str(batch), *(["--compile"] if compiling else [])]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        _tell(process, json.dumps(lengths))
-        children.append(process)
-    times: list[list[float]] = [[] for _ in ways]
-    for turn in range(rounds + 1):
-        for place, process in enumerate(children):
-            _tell(process, "go")
-            taken = json.loads(_answer(process))
-            if turn:
-                times[place].append(taken)
-    print(
-        f"batch {batch}, {min(lengths)} to {max(lengths)} tokens, {torch.get_num_threads()} threads, median of {rounds} rounds\n"
-    )
-    print("| way | seconds | faster by | peak memory, GiB | MFU |\n| --- | --- | --- | --- | --- |")
-    for (way, compiling), process, taken in zip(ways, children, times, strict=True):
-        _tell(process, "end")
-        found = json.loads(_answer(process))
-        middle = statistics.median(taken)
-        share = f"{found['flops'] / middle / found['rate']:.0%}" if found["flops"] else "–"
-        name = WAYS[way] + (", torch.compile" if compiling else "")
-        ratio = statistics.median(times[0]) / middle
-        print(f"| {name} | {middle:.2f} | {ratio:.1f} | {found['memory'] / 2**30:.2f} | {share} |")
+    contenders = [start(way, precision, lengths, threads, clock) for way in ways]
+    for _ in range(rounds):
+        for contender in contenders:
+            contender.seconds.append(contender.ask("go"))
+            contender.rates.append(contender.ask("rate"))
+    said = f"{threads} threads, {clock} clock, median of {rounds} rounds"
+    print(f"batch {batch}, {min(lengths)} to {max(lengths)} tokens, {said}\n")
+    print("| way | seconds | faster by | images/s | peak memory, GiB | trained, million | MFU |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    found = {way: contender.ask("end") for way, contender in zip(ways, contenders, strict=True)}
+    flops = {way: answer["flops"] for way, answer in found.items() if answer["flops"]}
+    for way, contender in zip(ways, contenders, strict=True):
+        middle, ratio = contender.median, contenders[0].median / contender.median
+        own = flops.get("ours" if way == "compiled" else way)
+        share = "–" if own is None else f"{own / middle / max(contender.rates):.0%}"
+        print(
+            f"| {contender.name} | {middle:.2f} | {ratio:.1f} | {batch / middle:.1f} | {found[way]['memory'] / 2**30:.2f} "
+            f"| {found[way]['trainable'] / 1e6:.1f} | {share} |"
+        )
+    print(f"\noperations per image: {', '.join(f'{way} {count / batch / 1e9:.1f} GFLOP' for way, count in flops.items())}")
+    print("best matrix product, GFLOP/s:", ", ".join(f"{max(contender.rates) / 1e9:.0f}" for contender in contenders))
 
 
 def _tell(process: subprocess.Popen[str], line: str) -> None:
@@ -211,12 +276,17 @@ def _answer(process: subprocess.Popen[str]) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(USUAL), help="the first one is compared with")
     parser.add_argument("--batch", type=int, default=256 if torch.cuda.is_available() else 8)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
+    parser.add_argument("--precision", choices=list(DTYPES), help="of our ways; default: the faster one here")
     parser.add_argument("--child", choices=list(WAYS), help=argparse.SUPPRESS)
     given = parser.parse_args()
+    torch.set_num_threads(given.threads)
     if given.child:
-        child(given.child, given.batch, given.compile)
+        child(given.child, given.precision, given.clock)
     else:
-        main(given.batch, given.rounds, given.compile)
+        format_ = given.precision or faster_precision(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        main(given.ways, given.batch, given.rounds, format_, given.threads, given.clock)

@@ -14,7 +14,7 @@ from pathlib import Path
 from lingula.core.files import write_text
 
 COLUMNS = ("arm", "seed", "quantity", "value", "low", "high")
-SECONDS, MEMORY = "seconds in all", "peak memory (MiB)"
+SECONDS, CPU_SECONDS, MEMORY = "seconds in all", "CPU seconds in all", "peak memory (MiB)"
 
 
 @dataclass(frozen=True, order=True)
@@ -127,18 +127,19 @@ def _finished(running: list[tuple[Cell, multiprocessing.pool.AsyncResult[list[Nu
 
 
 def measured(work: Work, cell: Cell) -> list[Number]:
-    """Run a cell, and add its seconds and the peak memory of its process."""
-    begun = time.monotonic()
+    """Run a cell, and add its seconds, those of the processor (which load beside it hardly changes) and its peak memory."""
+    begun, busy = time.monotonic(), time.process_time()
     numbers = work(cell)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return [*numbers, Number(SECONDS, time.monotonic() - begun), Number(MEMORY, peak)]
+    taken = [Number(SECONDS, time.monotonic() - begun), Number(CPU_SECONDS, time.process_time() - busy)]
+    return [*numbers, *taken, Number(MEMORY, peak)]
 
 
-def summary(path: Path, quantities: Sequence[str], digits: int = 3) -> str:
-    """Return a Markdown table: one row per arm, mean over seeds and the lowest and highest of them."""
+def summary(path: Path, quantities: Sequence[str], digits: int = 3, arms: Sequence[str] | None = None) -> str:
+    """Return a Markdown table: one row per arm (all of them, or some), mean over seeds and the lowest and highest of them."""
     results = read(path)
     lines = ["| arm | seeds | " + " | ".join(quantities) + " |", "| --- " * (len(quantities) + 2) + "|"]
-    for arm in dict.fromkeys(cell.arm for cell in results):
+    for arm in dict.fromkeys(cell.arm for cell in results) if arms is None else arms:
         own = [{n.quantity: n.value for n in numbers} for cell, numbers in results.items() if cell.arm == arm]
         cells = [_spread([run.get(quantity) for run in own], digits) for quantity in quantities]
         lines.append(f"| {arm} | {len(own)} | " + " | ".join(cells) + " |")

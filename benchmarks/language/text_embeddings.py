@@ -87,7 +87,7 @@ def word_llama() -> Embed:
     return lambda texts: np.stack([words[tokeniser.encode(text, add_special_tokens=False).ids].mean(axis=0) for text in texts])
 
 
-def random_bert(train: list[str]) -> Embed:
+def random_bert(train: list[str], seed: int) -> Embed:
     """Mean over the tokens of a BERT (4 layers, 256 features) with random weights and a trained vocabulary."""
     import torch
     from transformers import BertConfig, BertModel
@@ -96,7 +96,7 @@ def random_bert(train: list[str]) -> Embed:
     from lingula.models.text_pooling import Pooling
 
     tokeniser = train_tokeniser(train, LanguageModelConfig())
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     sizes = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024}
     return embedder(TextEncoder(BertModel(BertConfig(vocab_size=len(tokeniser), **sizes)), tokeniser, Pooling(max_tokens=256)))
 
@@ -168,7 +168,7 @@ def main(folder: Path, results: Path) -> None:
         ("TF-IDF", 0, lambda: tf_idf(parts, None)),
         ("LSA, 256 of TF-IDF", 0, lambda: tf_idf(parts, 256)),
         ("wordllama 256", 0, word_llama),
-        ("random BERT", 0, lambda: random_bert(parts)),
+        *(("random BERT", seed, lambda s=seed: random_bert(parts, s)) for seed in range(SEEDS)),
     ]
     for seed in range(SEEDS):
         jobs += [(name, seed, lambda c=changes, s=seed: train_model(reports, c, s)) for name, changes in TRAINED.items()]

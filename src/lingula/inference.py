@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
+from lingula.core.config import Config
 from lingula.core.errors import UserError
 from lingula.core.files import read_json
 from lingula.core.types import Pixels
 from lingula.data.augment import ImageTransform
 from lingula.data.readers import UnreadableImage, read_radiograph
-from lingula.evaluation.encoder import Trainable
+from lingula.evaluation.encoder import DenseTrainable, Trainable
+from lingula.evaluation.grounding.heat_maps import phrase_grids, place_grids
 from lingula.methods.supervised import Supervised
+from lingula.models.known_words import unknown_words
+from lingula.objectives import pseudo_masks
 from lingula.training.run import CONFIG, Run
 
 if TYPE_CHECKING:
@@ -135,27 +139,102 @@ class Model:
         Raises:
             UserError: The image cannot be read.
         """
-        pixels = _pixels(image)
+        found: np.ndarray = self.heatmaps(image, [phrase])[0]
+        return found
+
+    def heatmaps(self, image: ImageInput, phrases: Sequence[str]) -> Float[np.ndarray, "phrases height width"]:
+        """`heatmap` of several phrases; the image goes through the model once.
+
+        Raises:
+            UserError: The image cannot be read.
+        """
+        return self._onto(image, phrase_grids(self.dense_pixels([self._square(image)])[0], self.encode_text(phrases)))
+
+    def attention_map(self, image: ImageInput) -> Float[np.ndarray, "height width"] | None:
+        """How much the pooling looks at every place of an image, mean over its heads; None for a method that pools otherwise.
+
+        Raises:
+            UserError: The image cannot be read.
+        """
+        attention = self.attention_pixels([self._square(image)])
+        if attention is None:
+            return None
+        found: np.ndarray = self._onto(image, attention.mean(axis=1))[0]
+        return found
+
+    def pseudo_mask(self, image: ImageInput) -> Float[np.ndarray, "height width"] | None:
+        """The segmentation target that pre-training makes of the attention (0 to 1); None for a method without attention.
+
+        Made as `mask_settings` says, at the size that the model sees; of several heads' masks the mean.
+
+        Raises:
+            UserError: The image cannot be read.
+        """
+        images = self._input([self._square(image)])
         with torch.inference_mode():
-            dense = self.method.dense_features(self._input([self._square(image)]))[0].float().cpu()
-        similarity = torch.einsum("lhw,l->hw", dense, torch.from_numpy(self.encode_text([phrase])[0]))
+            attention = self.method.attention_maps(images)
+            if attention is None:
+                return None
+            masks = pseudo_masks(attention, (images.shape[-2], images.shape[-1]), image=images, **self.mask_settings()[0])
+        found: np.ndarray = self._onto(image, masks.mean(dim=1).float().cpu().numpy())[0]
+        return found
+
+    def mask_settings(self) -> tuple[dict[str, Any], bool]:
+        """How pseudo masks are made, and whether the run says so: else the defaults of `pseudo_masks` hold."""
+        method = self.run.config.method
+        own = getattr(method, "mask", None) or getattr(method, "pseudo_mask", None)
+        if not isinstance(own, Config):
+            return {}, False
+        known = set(inspect.signature(pseudo_masks).parameters) - {"attention", "size", "image"}
+        return {name: value for name, value in own.model_dump().items() if name in known}, True
+
+    def _onto(self, image: ImageInput, grids: Float[np.ndarray, "maps rows columns"]) -> Float[np.ndarray, "maps height width"]:
+        """Bring maps on the feature grid to the pixels of an image as it was given."""
+        pixels = read_pixels(image)
         stored = isinstance(image, np.ndarray) and self.reading.is_stored(image)
         rows, columns = (slice(0, length) for length in pixels.shape) if stored else self.reading.inside(pixels)
-        height, width = rows.stop - rows.start, columns.stop - columns.start
-        side = round(max(height, width) * self.run.config.augment.crop)
-        seen = functional.interpolate(similarity[None, None], (side, side), mode="bilinear", align_corners=False)
-        placed = _place(seen[0, 0], height, width).numpy()
+        placed = place_grids(grids, rows.stop - rows.start, columns.stop - columns.start, self.crop)
         around = [(cut.start, length - cut.stop) for cut, length in zip((rows, columns), pixels.shape, strict=True)]
-        return np.pad(placed, around, mode="edge")
+        return np.pad(placed, [(0, 0), *around], mode="edge")
+
+    @property
+    def crop(self) -> float:
+        """Side of the square in the middle that the model sees, as a share of the image's longer side."""
+        return self.run.config.augment.crop
+
+    def dense_pixels(self, pixels: Sequence[Pixels]) -> np.ndarray:
+        """L2-normalised latents of grey values on the feature grid, `images latent rows columns`."""
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(pixels), self.batch_size):
+                parts.append(
+                    self.method.dense_features(self._input(pixels[start : start + self.batch_size])).float().cpu().numpy()
+                )
+        return np.concatenate(parts)
+
+    def attention_pixels(self, pixels: Sequence[Pixels]) -> np.ndarray | None:
+        """Attention of the pooling on the feature grid, `images heads rows columns`; None for a method that pools otherwise."""
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(pixels), self.batch_size):
+                maps = self.method.attention_maps(self._input(pixels[start : start + self.batch_size]))
+                if maps is None:
+                    return None
+                parts.append(maps.float().cpu().numpy())
+        return np.concatenate(parts)
+
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of a text that the text encoder's vocabulary does not know; none for a model without text."""
+        return [] if self.text_encoder is None else unknown_words(self.text_encoder.tokeniser.backend_tokenizer, text)
 
     def embed_pixels(self, pixels: Sequence[Pixels]) -> tuple[np.ndarray, np.ndarray]:
         """Pooled features `images image_features` and L2-normalised latents `images latent` of grey values."""
         features, latents = [], []
         with torch.inference_mode():
             for start in range(0, len(pixels), self.batch_size):
-                pooled = self.method.image_features(self._input(pixels[start : start + self.batch_size]))
+                pooled, projected = self.method.features_and_latents(self._input(pixels[start : start + self.batch_size]))
                 features.append(pooled.cpu().numpy())
-                latents.append(self.method.project_image(pooled).cpu().numpy())
+                latents.append(projected.cpu().numpy())
         return np.concatenate(features), np.concatenate(latents)
 
     def classify(self, features: Float[np.ndarray, "images image_features"]) -> Float[np.ndarray, "images findings"]:
@@ -175,9 +254,15 @@ class Model:
         encoder = copy.deepcopy(self.method.image_encoder)
         return Trainable(encoder, encoder.dimension, self.transform)
 
+    def dense_trainable(self) -> DenseTrainable:
+        """Return a copy of the image encoder, and of the decoder where one was pre-trained, for segmentation and detection."""
+        return DenseTrainable(
+            copy.deepcopy(self.method.image_encoder), copy.deepcopy(self.method.pretrained_decoder()), self.transform
+        )
+
     def _square(self, image: ImageInput) -> Pixels:
         """What the store would hold of an image; an array of its size and depth is taken for stored grey values."""
-        pixels = _pixels(image)
+        pixels = read_pixels(image)
         stored = isinstance(image, np.ndarray) and self.reading.is_stored(image)
         return pixels if stored else self.reading.square(pixels)
 
@@ -198,8 +283,12 @@ def runs_of(path: Path) -> list[Path]:
     return [path / name for name in names]
 
 
-def _pixels(image: ImageInput) -> Pixels:
-    """Grey values of a path or an array."""
+def read_pixels(image: ImageInput) -> Pixels:
+    """Grey values of a path or an array, `height width`.
+
+    Raises:
+        UserError: The file cannot be read, or the array is no image.
+    """
     if isinstance(image, np.ndarray):
         if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
             problem = f"an image must be `height width` of uint8 or uint16, not {image.shape} of {image.dtype}"
@@ -212,10 +301,3 @@ def _pixels(image: ImageInput) -> Pixels:
         return read_radiograph(path)
     except UnreadableImage as error:
         raise UserError(f"cannot read {path}: {error}", "Give a PNG, JPEG or DICOM radiograph.") from None
-
-
-def _place(seen: Float[Tensor, "side side"], height: int, width: int) -> Float[Tensor, "height width"]:
-    """Undo padding and centre crop: cut or extend (by the nearest value) the square that the model saw to the image."""
-    side = len(seen)
-    rows, columns = ((torch.arange(length) - (length - side) // 2).clamp(0, side - 1) for length in (height, width))
-    return seen[rows][:, columns]

@@ -108,7 +108,7 @@ def test_a_broken_summary_or_one_of_a_newer_version_is_named(tmp_path: Path, mod
         checkpoints.summary(3)
 
 
-@pytest.mark.parametrize("nested", [None, "state_dict", "model"])
+@pytest.mark.parametrize("nested", [None, "state_dict", "model_state_dict", "model"])
 def test_a_pickle_of_tensors_is_converted(tmp_path: Path, module: nn.Module, nested: str | None) -> None:
     state = dict(module.state_dict())
     torch.save({nested: state, "epoch": 3} if nested else state, tmp_path / "w.pt")

@@ -160,3 +160,63 @@ def test_shrinking_filters_before_it_samples() -> None:
     transform = still()
     for image in (transform.evaluate(board), transform.train(board, keys(1))):
         assert (image - 0.5).abs().max() < 0.05
+
+
+STRONG = AugmentConfig(
+    rotation=40, translation=0.15, scale=(0.7, 1.4), brightness=0, contrast=0, gamma=0, mean=0, std=1, crop=0.8
+)
+
+
+def agree(masks: torch.Tensor, images: torch.Tensor) -> bool:
+    """Whether masks are where their bright images are, up to rounding at the very edge."""
+    edge = (images.amax(dim=(2, 3), keepdim=True) / 2).clamp(min=1e-3, max=0.5)
+    return bool(((masks == 1) == (images >= edge))[(images - edge).abs() > 1e-5].all())
+
+
+@pytest.mark.parametrize(("side", "seen"), [(48, 48), (48, 20), (32, 64)])
+def test_the_masks_of_bright_squares_stay_on_them(side: int, seen: int) -> None:
+    """Wherever rotation, scale, shift and crop bring a square, its mask is there, and so is that of another class."""
+    transform = ImageTransform(STRONG, seen)
+    generator = np.random.default_rng(0)
+    pixels, stacks = [], []
+    for _ in range(40):
+        top, left = generator.integers(0, side // 2, 2)
+        mask = np.zeros((2, side, side), bool)
+        mask[0, top : top + side // 3, left : left + side // 3] = True
+        mask[1] = mask[0, ::-1, ::-1]
+        pixels.append(mask[0].astype(np.uint8) * 255)
+        stacks.append(mask)
+    names = [(0, 0, str(row)) for row in range(40)]
+    images, masks = transform.train_with_masks(pixels, stacks, names)
+    assert torch.equal(images, transform.train(pixels, names))
+    assert set(masks.unique().tolist()) == {0.0, 1.0}
+    assert agree(masks[:, :1], images)
+    turned, _ = transform.train_with_masks([stack[1].astype(np.uint8) * 255 for stack in stacks], stacks, names)
+    assert agree(masks[:, 1:], turned)
+    assert masks[:, 0].flatten(1).any(1).sum() > 30, "some leave the view, most do not"
+    assert not torch.equal(masks[0], masks[1])
+
+
+def test_in_evaluation_masks_are_padded_cropped_and_resized_as_their_images() -> None:
+    transform = ImageTransform(STILL.model_copy(update={"crop": 0.5}), 24)
+    mask = np.zeros((2, 40, 64), bool)
+    mask[0, 10:30, 20:44] = True
+    mask[1, :4] = True
+    seen, image = transform.evaluate_masks([mask]), transform.evaluate([mask[0].astype(np.uint8) * 255])
+    assert seen.shape == (1, 2, 24, 24)
+    assert torch.equal(seen[0, 0] == 1, image[0, 0] >= 0.5)
+    assert not seen[0, 1].any(), "what the crop cuts off is not to be found"
+
+
+def test_a_thin_structure_survives_shrinking() -> None:
+    mask = np.zeros((1, 96, 96), bool)
+    mask[0, 42] = True
+    for seen in (still().evaluate_masks([mask]), still().train_with_masks([mask[0].astype(np.uint8)], [mask], keys(1))[1]):
+        rows = seen[0, 0].any(1).nonzero().flatten().tolist()
+        assert rows == [10]
+        assert seen[0, 0, 10].all()
+
+
+def test_a_mask_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"masks of \(12, 12\) for an image of \(24, 24\)"):
+        still().train_with_masks(noise(1), [np.zeros((1, 12, 12), bool)], keys(1))

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from dicom_files import dicom, write_dicom
 
 from lingula.cli import main
 from lingula.core.errors import UserError
@@ -164,3 +166,37 @@ def test_a_salt_without_anything_to_hash_is_a_mistake(patients: Path, tmp_path: 
     with pytest.raises(ValueError, match="a salt is for hash_identifiers=True"):
         prepare(CsvSource(patients), tmp_path / "store", SMALL, workers=1, salt=SALT)
     assert not (tmp_path / "store").exists()
+
+
+def test_headers_of_dicom_files_are_not_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Names, numbers and dates of the header, also where pydicom's own message on a damaged value would quote it."""
+    root, pixels = tmp_path / "archive", np.random.default_rng(0).integers(0, 4096, (20, 20), dtype=np.uint16)
+    secret = {"PatientName": "DOE^JANE", "PatientID": "DOE-JANE", "AccessionNumber": "ACC-77", "PatientBirthDate": "19770708"}
+    told = {"StudyDate": "20200102", "InstitutionName": "DOE-JANE CLINIC", "StudyInstanceUID": "1.77.1"}
+    for number in range(6):
+        write_dicom(root / f"DOE-JANE-{number}.dcm", pixels + number, SOPInstanceUID=f"1.77.1.{number}", **secret, **told)
+    whole = (root / "DOE-JANE-3.dcm").read_bytes()
+    (root / "DOE-JANE-3.dcm").write_bytes(whole[:-300])
+    (root / "DOE-JANE-4.dcm").write_bytes(whole.replace(b"DOE-JANE CLINIC", b"DOE-JANE \xff\xfe\x00\x01IC"))
+    broken = dicom(pixels, SOPInstanceUID="1.77.1.9", **secret, **told)
+    broken.add_new("WindowCenter", "LO", "DOE-JANE")
+    broken.add_new("WindowWidth", "LO", "ACC-77")
+    broken.save_as(root / "DOE-JANE-5.dcm", enforce_file_format=True)
+    table = tmp_path / "reports.csv"
+    table.write_text("Accession Number,study_instance_uid,findings\nACC-77,1.77.1,Clear.\n")
+    words = ["--root", str(root), "--table", str(table), "--store", str(tmp_path / "s"), "--size", "16", "--workers", "1"]
+    main(["data", "prepare", "dicom", *words])
+    main(["data", "describe", str(tmp_path / "s")])
+    with pytest.raises(SystemExit):
+        main(["data", "verify", str(tmp_path / "s")])
+    out, err = capfd.readouterr()
+    assert "file is truncated" in out
+    store = Store.open(tmp_path / "s")
+    columns = [name for name in store.table.column_names if name not in ("path", "regions")]
+    reasons = store.quarantine.column("reason").to_pylist()
+    everything = out + err + json.dumps([store.column(name) for name in columns], default=str) + json.dumps(reasons)
+    assert len(reasons) >= 2
+    assert "Clear." in everything
+    hidden = ("DOE", "JANE", "ACC-77", "19770708", "20200102", "1.77.1")
+    said = everything.replace(str(root), "")
+    assert [said[said.index(word) - 60 :][:100] for word in hidden if word in said] == []

@@ -26,7 +26,7 @@ from lingula.data.prepare import prepare
 from lingula.data.prepare_config import PrepareConfig
 from lingula.data.sources.csv_table import CsvSource
 from lingula.data.store import Store
-from lingula.data.store_schema import SHARDS_FOLDER, STORE_FILE
+from lingula.data.store_schema import SALT_FILE, SHARDS_FOLDER, STORE_FILE
 
 SMALL = PrepareConfig(size=32, shard_studies=5)
 MOUNT = "mount -t tmpfs -o size={size} tmpfs {folder}"
@@ -111,6 +111,36 @@ def test_killed_while_overwriting_the_old_store_stays_until_the_new_one_is_whole
         with pytest.raises(UserError, match=r"was being replaced.*again"):
             Store.open(store)
     _finish(twelve, store, undisturbed, overwrite=step < 26)
+
+
+def _killed_with_hashed_identifiers(table: Path, store: Path, step: int) -> None:
+    """Kill, go on, and compare with the undisturbed store of the salt that there is in the end."""
+    process = prepare_driver.start(table, store, keep_identifiers=False, KILL_AT=step)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    prepare(CsvSource(table), store, SMALL, workers=1, hash_identifiers=True)
+    salt = (store / SALT_FILE).read_bytes().strip()
+    whole = store.with_name("whole")
+    prepare(CsvSource(table), whole, SMALL, workers=1, hash_identifiers=True, salt=salt)
+    assert _hashes(store) == _hashes(whole)
+    for folder in (store, whole):
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("step", [3, 4, 12])
+def test_killed_with_hashed_identifiers_every_study_keeps_its_name(twelve: Path, store: Path, step: int) -> None:
+    _killed_with_hashed_identifiers(twelve, store, step)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_killed_at_every_flush_and_rename_with_hashed_identifiers(twelve: Path, store: Path, tmp_path: Path) -> None:
+    process = prepare_driver.start(twelve, tmp_path / "counted", keep_identifiers=False, COUNT_FILE=tmp_path / "count")
+    assert process.wait() == 0
+    steps = int((tmp_path / "count").read_text())
+    assert steps > 24
+    for step in range(1, steps + 1):
+        _killed_with_hashed_identifiers(twelve, store, step)
 
 
 @pytest.mark.soak

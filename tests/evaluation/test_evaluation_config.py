@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+import tyro
 
 from lingula.core.errors import UserError
 from lingula.evaluation.config import EvaluateConfig
+from lingula.evaluation.ground_config import GroundConfig
 
 
 @pytest.mark.parametrize(
@@ -20,6 +24,9 @@ from lingula.evaluation.config import EvaluateConfig
         ({"where": ["projection"]}, "COLUMN=PATTERN"),
         ({"tasks": ["zeroshot"]}, "tasks"),
         ({"bootstraps": 3}, "Did you mean 'bootstrap'"),
+        ({"ground": {"smooth": -1}}, "ground.smooth"),
+        ({"ground": {"smoothe": 1}}, "Did you mean 'smooth'"),
+        ({"zero_shot_scores": []}, "at least one"),
     ],
 )
 def test_wrong_values_are_one_clear_error(values: dict[str, Any], message: str) -> None:
@@ -31,3 +38,23 @@ def test_nothing_heavy_is_imported() -> None:
     heavy = ("torch", "sklearn", "matplotlib", "pyarrow")
     code = f"import sys, lingula.evaluation.config; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_options_repeat_a_task_nested_ones_behind_their_name() -> None:
+    config = EvaluateConfig.from_values(
+        {
+            "store": "stores/x",
+            "label": ["Edema", "Lung Mass"],
+            "zero_shot_scores": ["pooled", "dense-max"],
+            "ground": {"smooth": 1.5, "kind": ["pathology"], "skip_sides": True},
+        },
+        "test",
+    )
+    words = config.options("ground")
+    assert words == (
+        "--store stores/x --task ground --label Edema 'Lung Mass' --zero-shot-scores pooled dense-max "
+        "--ground.kind pathology --ground.smooth 1.5 --ground.skip-sides"
+    )
+    again = tyro.cli(EvaluateConfig, args=shlex.split(words), config=(tyro.conf.FlagCreatePairsOff,))
+    assert again == config.model_copy(update={"task": ("ground",)})
+    assert EvaluateConfig(store=Path("x"), ground=GroundConfig()).options("probe") == "--store x --task probe"

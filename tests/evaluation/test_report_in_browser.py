@@ -10,20 +10,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.evaluate import evaluate
+from lingula.evaluation.pictures import Picture
 from lingula.evaluation.report_page import render_report
 from lingula.evaluation.run_view import RunView
 
 CHROMIUM = next((found for name in ("chromium", "google-chrome", "chromium-browser") if (found := shutil.which(name))), None)
 PHONE, PAPER = 390, 700
+LONG_REPORT = "The heart is normal in size and the lungs are clear. " * 50
+SHEET = 1010
+"""What fits on a sheet of A4 between the margins, in CSS pixels."""
 MEASURE = """
 const wide = [...document.querySelectorAll("main *, header *")].filter((each) =>
   !each.closest(".scroll, figure, svg") && each.getBoundingClientRect().right > innerWidth + 1);
 const cut = [...document.querySelectorAll("table, figure > svg")].filter((each) =>
   each.getBoundingClientRect().right > innerWidth + 1);
+const blocks = [...document.querySelectorAll("figure, .card, tr, .command, .sample ul, .sample p")];
+const split = blocks.filter((each) => getComputedStyle(each).breakInside !== "avoid");
+const tall = blocks.filter((each) => each.getBoundingClientRect().height > SHEET);
 const table = document.querySelector("#zero-shot").parentElement.querySelector("table.sortable");
 const column = () => [...table.tBodies[0].rows].map((row) => row.cells[1].querySelector("span").textContent);
 const before = column();
@@ -38,6 +46,9 @@ const page = document.documentElement.scrollWidth;
 const reopened = document.querySelectorAll("details:not([open])").length;
 const paper = getComputedStyle(document.body).backgroundColor;
 const found = { width: innerWidth, page, wide: wide.length, cut: cut.length, before, up, down, closed, reopened, paper };
+found.split = split.length;
+found.tall = tall.map((each) => each.className || each.tagName);
+found.pictures = document.images.length;
 document.title = JSON.stringify(found);
 """
 
@@ -53,16 +64,26 @@ def page(tmp_path_factory: pytest.TempPathFactory, make_store: Callable[..., Any
         (run / "config.yaml").write_text(f"method: {{name: {method}}}\nimage_encoder: {{name: resnet18, weights: none}}\n")
         (run / "metrics.jsonl").write_text("".join(f'{{"step": {s}, "loss": {5 - s / 50}}}\n' for s in range(10, 101, 10)))
         config = EvaluateConfig(store=Path("x"), bootstrap=20, task=("zero-shot", "probe", "retrieve"), draws=1)
-        evaluate(make_encoder(store, noise=noise, name=method), store, config, run / "evaluation")
-        views.append(RunView.open(run))
+        results = evaluate(make_encoder(store, noise=noise, name=method), store, config, run / "evaluation")
+        results["probe"].with_pictures(tall_and_wide()).save(run / "evaluation" / "probe")
+        view = RunView.open(run)
+        view.samples = [each.model_copy(update={"text": LONG_REPORT}) for each in view.samples]
+        views.append(view)
     return render_report(views)
+
+
+def tall_and_wide() -> list[Picture]:
+    shapes = ((64, 64), (64, 640), (1400, 90))
+    return [Picture(np.full((*shape, 3), 128, np.uint8), f"{shape[0]} high, {shape[1]} wide") for shape in shapes]
 
 
 def measure(page: str, folder: Path, width: int, *options: str) -> dict[str, Any]:
     """Open the page in a window of a width and return what its script measures there."""
     assert CHROMIUM is not None
     file = folder / "report.html"
-    file.write_text(page.replace("</body>", f"<script>{{{MEASURE}}}</script></body>"), encoding="utf-8")
+    file.write_text(
+        page.replace("</body>", f"<script>{{{MEASURE.replace('SHEET', str(SHEET))}}}</script></body>"), encoding="utf-8"
+    )
     command = [
         CHROMIUM,
         "--headless",
@@ -95,6 +116,9 @@ def test_paper_cuts_nothing(page: str, tmp_path: Path) -> None:
     found = measure(page.replace("@media print", "@media screen").replace("<details", "<details open"), tmp_path, PAPER)
     assert found["width"] == PAPER
     assert (found["wide"], found["cut"]) == (0, 0)
+    assert found["split"] == 0
+    assert found["tall"] == []
+    assert found["pictures"] == 3 * 3 + 8
     assert found["page"] <= PAPER
 
 

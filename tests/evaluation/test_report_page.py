@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import html.parser
 import io
 import json
@@ -15,11 +16,13 @@ from lingula.core.errors import UserError
 from lingula.core.files import read_json_lines
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.evaluate import evaluate
-from lingula.evaluation.figures import training_curves
-from lingula.evaluation.report_page import render_report, write_report
+from lingula.evaluation.figures import looks, training_curves
+from lingula.evaluation.report_page import protocol_rows, render_report, write_report
 from lingula.evaluation.result import ResultRow
+from lingula.evaluation.run_facts import run_facts
 from lingula.evaluation.run_view import RunView
 from lingula.evaluation.tables import cell, difference_lines, print_tables
+from lingula.models.text_config import SmallLanguageModelConfig, TextEncoderConfig
 
 CONFIG = """
 method: {name: METHOD, temperature: 0.07}
@@ -118,7 +121,9 @@ def test_the_page_of_several_runs_is_whole_and_self_contained(runs: list[RunView
             assert f"{run.results[task].find('AUROC', 'macro', setting).value:.3f}" in page
     assert "supervised ceiling" in page
     assert page.count("weights: imagenet") >= 3
-    assert "lingula evaluate" in page
+    assert page.count(f"lingula evaluate {runs[2].path} --store x --task supervised") == 1
+    assert page.count(f"lingula evaluate {runs[2].path} --store x --task probe") == 1
+    assert page.count(f"lingula evaluate {runs[1].path} --store x --task zero-shot") == 1
     assert "--store x --task probe --fraction 0.1 1.0 --draws 2 --bootstrap 30" in page
     assert f"lingula pretrain clip --config {runs[0].path / 'config.yaml'} --run NEW_FOLDER" in page
     assert "Expected calibration error: clip 0." in page
@@ -165,6 +170,82 @@ def test_weights_are_always_named_and_an_old_result_says_that_it_lacks_its_comma
         runs[0].config, runs[0].results["probe"] = config, result
 
 
+@pytest.mark.parametrize("weights", ["none", "imagenet", "weights/mine.safetensors"])
+def test_where_the_image_encoder_starts_from_is_written_in_the_words_of_the_option(runs: list[RunView], weights: str) -> None:
+    run = dataclasses.replace(runs[0], config={**runs[0].config, "image_encoder": {"name": "resnet18", "weights": weights}})
+    assert dict(run_facts(run))["Weights"] == f"weights: {weights}"
+    begun = dataclasses.replace(run, environment={"starting_weights": {"init_from": "runs/older"}})
+    assert dict(run_facts(begun))["Weights"] == f"weights: {weights}, then all of runs/older"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            TextEncoderConfig().model_dump(),
+            "small, trained on the reports of this store, 192 features, words without their order, frozen",
+        ),
+        (
+            TextEncoderConfig(small=SmallLanguageModelConfig(layers=2), frozen=False).model_dump(),
+            "small, trained on the reports of this store, 192 features, transformer layers: 2, trained along",
+        ),
+        (
+            TextEncoderConfig(name="pubmed-bert").model_dump(),
+            "pubmed-bert, microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext at e1354b7a3a09, frozen",
+        ),
+        (
+            TextEncoderConfig(name="cxr-bert-general", revision="main").model_dump(),
+            "cxr-bert-general, microsoft/BiomedVLP-CXR-BERT-general at main, frozen",
+        ),
+        (
+            TextEncoderConfig(name="pubmed-bert", folder=Path("models/x")).model_dump(),
+            "pubmed-bert, files in models/x, frozen",
+        ),
+        (TextEncoderConfig(name="owner/model", revision="v2").model_dump(), "owner/model, at v2, frozen"),
+        (TextEncoderConfig(name="runs/language-model").model_dump(), "runs/language-model, frozen"),
+    ],
+)
+def test_the_language_model_is_named_with_what_it_is(runs: list[RunView], text: dict[str, Any], said: str) -> None:
+    run = dataclasses.replace(runs[0], config={**runs[0].config, "text_encoder": text})
+    assert dict(run_facts(run))["Text encoder"] == said
+
+
+def test_a_run_keeps_its_colour_where_another_run_lacks_the_task(runs: list[RunView]) -> None:
+    without = dataclasses.replace(runs[0], results={"zero-shot": runs[0].results["zero-shot"]}, differences={})
+    page = render_report([without, runs[1]])
+    colour = looks([run.name for run in runs[:2]])[runs[1].name].colour
+    probe = page[page.index('<h2 id="probe">') : page.index('<h2 id="retrieve">')]
+    assert f'<span class="dot" style="background:{colour}"></span>m-flag' in probe
+    assert f"stroke: {colour}" in probe
+    assert f"stroke: {looks(['clip'])['clip'].colour}" not in probe
+
+
+def test_a_protocol_is_told_once_and_where_runs_differ_for_each(runs: list[RunView]) -> None:
+    result = runs[0].results["zero-shot"]
+    chosen = [{"scoring": "difference", "validation macro AUROC": {"difference": 0.5528570884054549, "positive": None}}]
+    shared = {
+        "prompts": {"Edema": {"positive": ["wet", "wetter"], "negative": ["dry"]}},
+        "k": [1, 5],
+        "where": [],
+        "options": "x",
+    }
+    results = {
+        "a": result.model_copy(update={"protocol": {**shared, "scoring": chosen}}),
+        "b": result.model_copy(update={"protocol": {**shared, "scoring": "positive", "note": 0.1}}),
+    }
+    assert protocol_rows(results) == [
+        ("prompts: Edema", "+ wet · wetter  − dry"),
+        ("k", "1, 5"),
+        ("scoring, a", "scoring difference, validation macro AUROC difference 0.5529, positive None"),
+        ("scoring, b", "positive"),
+        ("note", "0.1"),
+    ]
+
+
+def test_twelve_runs_look_different() -> None:
+    assert len({(look.colour, look.marker) for look in looks([str(number) for number in range(12)]).values()}) == 12
+
+
 def test_a_run_without_evaluation_has_a_page(tmp_path: Path) -> None:
     run = RunView.open(write_run(tmp_path / "alone", "clip"))
     page = render_report([run])
@@ -193,7 +274,7 @@ def test_a_cut_last_line_is_left_out_but_a_broken_one_is_told(tmp_path: Path) ->
 
 
 def test_curves_take_their_ink_from_the_page_and_say_what_they_show(runs: list[RunView]) -> None:
-    svg = training_curves(runs)
+    svg = training_curves(runs, looks([run.name for run in runs]))
     assert "currentColor" in svg
     assert "#010203" not in svg
     assert 'aria-label="Training curves. clip: loss from 4.8 to 3' in svg

@@ -31,13 +31,15 @@ class GatedSource(csv_table.CsvSource):
         return super().read(study, image_index)
 
 
-def start(table: Path, store: Path, *options: str, workers: int = 1, **settings: Any) -> subprocess.Popen[str]:
+def start(
+    table: Path, store: Path, *options: str, workers: int = 1, keep_identifiers: bool = True, **settings: Any
+) -> subprocess.Popen[str]:
     """Start preparing a table; the settings are the environment variables."""
     code = "import prepare_driver; prepare_driver.run()"
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
     environment = {**os.environ, "PYTHONPATH": path, **{name: str(value) for name, value in settings.items()}}
     words = f"data prepare csv --table {table} --store {store} --size 32 --shard-studies 5 --workers {workers}".split()
-    words.append("--keep-identifiers")
+    words += ["--keep-identifiers"] * keep_identifiers
     command = [sys.executable, "-c", code, *words, *options]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from lingula.core.batch import Batch
+from lingula.methods.tokeniser import train_tokeniser
 from lingula.models.encoder_config import ImageEncoderConfig
 from lingula.models.radiograph_encoder import RadiographEncoder
+from lingula.models.text_config import SmallLanguageModelConfig
+from lingula.models.text_encoder import TextEncoder
+from lingula.models.text_pooling import Pooling
 
 TEXT_FEATURES, FINDINGS = 12, 4
 
@@ -36,6 +42,23 @@ def tiny_batch() -> Batch:
         text_features=text + 0.05 * torch.randn(text.shape, generator=generator),
         labels=labels.masked_fill(unknown, float("nan")),
     )
+
+
+@pytest.fixture
+def tiny_text_encoder() -> Callable[..., TextEncoder]:
+    """Make a BERT of a few random features that knows the words of the tests."""
+    from transformers import BertConfig, BertModel
+
+    texts = ["no effusion on the left", "clear lungs", "heart is large and lungs are clear"]
+
+    def make(pooling: str, frozen: bool, layers: int) -> TextEncoder:
+        tokeniser = train_tokeniser(texts * 2, SmallLanguageModelConfig(vocabulary=80, max_tokens=24))
+        torch.manual_seed(2)
+        sizes = {"hidden_size": 16, "num_hidden_layers": layers, "num_attention_heads": 2, "intermediate_size": 24}
+        bert = BertModel(BertConfig(vocab_size=len(tokeniser), max_position_embeddings=24, **sizes), add_pooling_layer=False)
+        return TextEncoder(bert, tokeniser, Pooling(kind=pooling, max_tokens=24), frozen=frozen)
+
+    return make
 
 
 @pytest.fixture

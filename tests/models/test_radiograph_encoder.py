@@ -187,3 +187,29 @@ def test_mean_max_pooling_is_the_mean_beside_the_maximum_of_the_cells(name):
     torch.testing.assert_close(pooled, torch.cat([grid.mean((2, 3)), grid.amax((2, 3))], dim=1))
     torch.testing.assert_close(encoder.cell_features(images)[:, : grid.shape[1]], grid)
     assert encoder.cell_features(images).shape[1] == encoder.dimension
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        (TINY, {}),
+        (TINY, {"output_stride": 8, "pooling": "mean-max"}),
+        ("mobilenetv4_conv_small_050", {}),
+        ("resnet50", {"channels": 3}),
+    ],
+)
+@torch.no_grad()
+def test_one_pass_gives_the_pyramid_and_the_map_that_is_pooled(name, options):
+    encoder = build(name, **options)
+    images = torch.randn(2, 1, 64, 64, generator=torch.Generator().manual_seed(1))
+    last, levels = encoder.pyramid(images)
+    torch.testing.assert_close(last, encoder.feature_map(images))
+    torch.testing.assert_close(encoder.pool(last), encoder(images))
+    assert [level.shape[1] for level in levels] == encoder.pyramid_channels
+    sides = [level.shape[-1] for level in levels]
+    assert sides == ([32, 16, 8, 8, 8] if "output_stride" in options else [32, 16, 8, 4, 2])
+
+
+def test_a_network_without_a_pyramid_is_refused():
+    with pytest.raises(UserError, match="no feature pyramid"):
+        build("test_vit").pyramid(torch.zeros(1, 1, 64, 64))

@@ -155,6 +155,39 @@ def test_padding_goes_to_the_longest_of_the_batch(folder: Path) -> None:
     assert encoder.tokenise([]).ids.shape[0] == 0
 
 
+def test_lower_layers_and_embeddings_can_stay_while_the_others_are_trained(folder: Path) -> None:
+    for embeddings in (False, True):
+        encoder = load(folder, frozen=False, frozen_layers=1, frozen_embeddings=embeddings)
+        encoder(encoder.tokenise(TEXTS)).square().sum().backward()
+        moved = {name for name, parameter in encoder.named_parameters() if parameter.grad is not None}
+        assert any("layer.1." in name for name in moved)
+        assert not any("layer.0." in name for name in moved)
+        assert any("word_embeddings" in name for name in moved) != embeddings
+    with pytest.raises(UserError, match="has 2 transformer layers"):
+        load(folder, frozen=False, frozen_layers=3)
+
+
+def test_an_encoder_can_be_trained_without_dropout(folder: Path) -> None:
+    for dropout in (True, False):
+        encoder = load(folder, frozen=False, dropout=dropout).train()
+        tokens = encoder.tokenise(TEXTS)
+        assert torch.equal(encoder(tokens), encoder(tokens)) != dropout
+
+
+def test_padding_to_the_limit_changes_nothing_but_the_length(folder: Path) -> None:
+    longest, most = (load(folder, padding=padding) for padding in ("longest", "max"))
+    tokens = most.tokenise(TEXTS)
+    assert tokens.ids.shape == (3, 24)
+    assert torch.equal(tokens.mask.sum(1), longest.tokenise(TEXTS).mask.sum(1))
+    torch.testing.assert_close(most(tokens), longest(longest.tokenise(TEXTS)))
+
+
+def test_token_states_are_the_last_layers(folder: Path) -> None:
+    encoder = load(folder, pooling="cls")
+    tokens = encoder.tokenise(TEXTS)
+    torch.testing.assert_close(encoder.token_states(tokens)[:, 0], encoder(tokens))
+
+
 def test_a_saved_encoder_comes_back_with_the_same_fingerprint_and_features(folder: Path, tmp_path: Path) -> None:
     encoder = load(folder, max_tokens=16)
     encoder = TextEncoder(encoder.model, encoder.tokeniser, encoder.pooling, statistics_of(encoder))

@@ -99,9 +99,9 @@ def main() -> None:
     """Check all faults and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", action="store_true", help="run all of `make test` against each fault")
-    parser.add_argument("--only", default="", help="only faults whose name holds this text")
+    parser.add_argument("--only", nargs="+", default=[""], help="only faults whose name holds one of these texts")
     chosen = parser.parse_args()
-    faults = [fault for fault in FAULTS if chosen.only in fault.name]
+    faults = [fault for fault in FAULTS if any(text in fault.name for text in chosen.only)]
     for fault in faults:
         with tempfile.TemporaryDirectory() as folder:
             shutil.copytree(ROOT / "src" / "lingula", Path(folder) / "lingula", ignore=shutil.ignore_patterns("__pycache__"))

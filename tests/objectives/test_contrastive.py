@@ -126,3 +126,17 @@ def test_bad_inputs_are_refused():
     ):
         with pytest.raises(ValueError, match=words):
             call()
+
+
+def test_one_direction_looks_for_the_text_of_each_image():
+    """Slow way: -log softmax over the texts, image by image; the mean of both directions is the symmetric loss."""
+    generator = torch.Generator().manual_seed(3)
+    image, text = (torch.randn(5, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    cosines = torch.nn.functional.normalize(image) @ torch.nn.functional.normalize(text).T / 0.07
+    slow = -sum(cosines[i, i] - cosines[i].exp().sum().log() for i in range(5)) / 5
+    one = contrastive_loss(image, text, 0.07, direction="image-to-text")
+    torch.testing.assert_close(one, slow)
+    other = contrastive_loss(text, image, 0.07, direction="image-to-text")
+    torch.testing.assert_close((one + other) / 2, contrastive_loss(image, text, 0.07))
+    with pytest.raises(ValueError, match="direction must be"):
+        contrastive_loss(image, text, 0.07, direction="text-to-image")

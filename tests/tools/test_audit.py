@@ -32,6 +32,11 @@ def test_permissive_licences_pass(licence: str) -> None:
     assert AUDIT["licence_problems"]([("one", licence)]) == []
 
 
+def test_what_is_installed_has_a_licence_that_is_allowed() -> None:
+    """A dependency that comes without one is seen here, before anybody runs `make audit`."""
+    assert AUDIT["licence_problems"](AUDIT["licences_installed"]()) == []
+
+
 def test_an_unreachable_database_is_told_and_fails_only_where_it_is_required() -> None:
     unreachable = "error: error sending request for url (https://api.osv.dev)"
     assert AUDIT["verdict"](2, unreachable, False) == (True, AUDIT["UNREACHABLE"])

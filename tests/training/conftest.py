@@ -78,11 +78,9 @@ class TinyMethod(Method):
             loss = loss * float("nan")
         return Losses({"contrastive": loss}, logged={"temperature": self.log_temperature.exp().detach()})
 
-    def project_image(self, features: Tensor) -> Tensor:
-        return functional.normalize(self.image_head(features))
-
-    def encode_image(self, images: Tensor) -> Tensor:
-        return self.project_image(self.tower(images))
+    def features_and_latents(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.tower(images)
+        return features, functional.normalize(self.image_head(features))
 
     def image_features(self, images: Tensor) -> Tensor:
         return self.tower(images)

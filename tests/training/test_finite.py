@@ -44,7 +44,7 @@ def test_a_bad_image_stops_the_training_and_is_named(
     with pytest.raises(UserError) as caught:
         trainer.run()
     assert "is nan; images or text features that are not finite come from: study_id-17. Prepare" in str(caught.value)
-    assert "the checkpoint of step 4 is intact, --resume goes on from it" in str(caught.value)
+    assert f"Begin a new run with --init-from {trainer.checkpoints.path(4)} (that checkpoint is intact)." in str(caught.value)
     stopped = json.loads((tmp_path / "run" / STOPPED).read_text())
     assert stopped["step"] in (5, 6)
     assert stopped["bad_inputs"] == ["study_id-17"]

@@ -36,7 +36,7 @@ class Towers(Method):
     def encode_image(self, images: Tensor) -> Tensor:
         return self.image(images)
 
-    project_image = image_features = dense_features = encode_image
+    features_and_latents = image_features = dense_features = encode_image
 
 
 def batch_of(size: int) -> Batch:

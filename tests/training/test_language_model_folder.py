@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,35 @@ def test_an_older_folder_is_replaced_only_when_asked_and_only_at_the_end(
     assert {path.name for path in tmp_path.iterdir()} == {"lm", "reports.jsonl"}
     train(folder, reports, overwrite=True, seed=1)
     assert load_text_encoder(folder).fingerprint() != before
+
+
+def test_ctrl_c_says_what_is_kept_and_leaves_nothing_behind(
+    reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = []
+
+    def press(steps: int, values: object) -> None:
+        begun.append(steps)
+        if steps == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    original = language_model.train_language_model
+    monkeypatch.setattr(language_model, "train_language_model", lambda *given: original(*given[:-1], press))
+    command = ["pretrain", "language-model", "--texts", str(reports), "--run", str(tmp_path / "lm"), "--vocabulary", "64"]
+    with pytest.raises(SystemExit) as left:
+        main([*command, "--width", "8"])
+    assert left.value.code == 130
+    assert begun == [1, 2, 3]
+    assert "was finished: there is none; run it again" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["reports.jsonl"]
+    monkeypatch.undo()
+    older = train(tmp_path / "lm", reports)
+    monkeypatch.setattr(language_model, "train_language_model", lambda *given: original(*given[:-1], press))
+    with pytest.raises(SystemExit):
+        main([*command, "--width", "8", "--overwrite"])
+    assert "the older one is as it was" in capsys.readouterr().err
+    assert load_text_encoder(older).dimension > 8
+    assert {path.name for path in tmp_path.iterdir()} == {"lm", "reports.jsonl"}
 
 
 def test_a_folder_of_something_else_is_never_touched(reports: Path, tmp_path: Path) -> None:

@@ -71,7 +71,9 @@ def test_loss_that_is_not_finite_stops_and_names_the_studies(
     make_trainer: Callable[..., Trainer], make_method: Callable[..., Any], make_loader: Callable[..., Any], tmp_path: Path
 ) -> None:
     trainer = make_trainer(tmp_path / "run", method=make_method(bad_step=8))
-    with pytest.raises(UserError, match=r"loss of step 8 is nan.*checkpoint of step 6 is intact") as caught:
+    with pytest.raises(
+        UserError, match=r"loss of step 8 is nan.*--init-from \S+step-000006 .*intact.* lower --optimisation"
+    ) as caught:
         trainer.run()
     study_ids = make_loader().batch(7).study_ids
     assert all(study_id in str(caught.value) for study_id in study_ids)

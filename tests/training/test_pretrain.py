@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from lingula.core import precision
 from lingula.core.errors import UserError
 from lingula.data.prepare import prepare
 from lingula.data.prepare_config import PrepareConfig
@@ -18,7 +19,7 @@ from lingula.data.sources.csv_table import CsvSource
 from lingula.data.store import Store
 from lingula.training.config import PretrainConfig
 from lingula.training.environment import git_commit
-from lingula.training.plan import describe_plan
+from lingula.training.plan import Speed, describe_plan
 from lingula.training.pretrain import pretrain
 from lingula.training.recipes import recipe
 from lingula.training.run import Run
@@ -56,7 +57,7 @@ def recipe_for(store: Path, method: str = "clip", **parts: dict[str, Any]) -> Pr
         "image_encoder": {"name": "mobilenetv4_conv_small_050"},
         "text_encoder": {"small": {"vocabulary": 80, "width": 16, "layers": 1, "word_steps": 3, "steps": 3, "heads": 2}},
         "optimisation": {"steps": 4, "batch_size": 8},
-        "runtime": {"log_every": 1, "validate_every": 2, "checkpoint_every": 2, "device": "cpu"},
+        "runtime": {"log_every": 1, "validate_every": 2, "checkpoint_every": 2, "device": "cpu", "precision": "fp32"},
     }
     return recipe(method, overrides={name: values.get(name, {}) | parts.get(name, {}) for name in values.keys() | parts.keys()})
 
@@ -218,14 +219,32 @@ def test_plan_matches_the_run_and_leaves_nothing_behind(finished: Path, config: 
 
 
 def test_plan_tells_disk_and_hours_from_a_measured_speed(config: PretrainConfig, finished: Path) -> None:
-    plan = describe_plan(config, images_per_second=0.01)
+    plan = describe_plan(config, speed=Speed(images_per_second=0.01))
     assert plan.images == 4 * 8
     assert [plan.hours(count) for count in (1, 4)] == pytest.approx([32 / 0.01 / 3600, 32 / 0.04 / 3600])
     folder = finished / "checkpoints" / "step-000004"
     written = sum(file.stat().st_size for file in folder.iterdir())
     assert written == pytest.approx(plan.checkpoint, rel=0.1)
     assert "hours       at least 0.9 on 1, 0.2 on 4, 0.1 on 8 GPUs" in str(plan)
-    assert "hours       unknown" in str(describe_plan(config))
+
+
+def test_plan_estimates_hours_from_operations_where_no_speed_was_measured(config: PretrainConfig) -> None:
+    estimate = describe_plan(config, speed=Speed(peak_tflops=1e-6, utilisation=0.5))
+    assert estimate.hours(4) == pytest.approx(32 * estimate.operations / (0.5e6 * 4) / 3600)
+    assert "not measured; estimate: " in str(estimate)
+    assert "if each gives 1e-06 TFLOP/s at 50% utilisation" in str(estimate)
+    assert "not measured" not in str(describe_plan(config, speed=Speed(images_per_second=1.0)))
+    for wrong in ({"utilisation": 1.2}, {"utilisation": 0.0}, {"peak_tflops": -1.0}, {"images_per_second": 0.0}):
+        with pytest.raises(UserError, match=next(iter(wrong)).replace("_", "-")):
+            Speed(**wrong)
+
+
+def test_plan_counts_the_operations_of_a_resnet50_as_its_paper_does() -> None:
+    """4.09 · 10⁹ multiplications and additions at 224 pixels, of which the first layer's 0.118 need no gradient of the image."""
+    settings = {"optimisation": {"batch_size": 2}, "runtime": {"precision": "fp32"}}
+    plan = describe_plan(recipe("m-flag", "released", settings), pairs=2)
+    assert plan.operations == pytest.approx((3 * 4.09 - 0.118) * 2e9, rel=0.01)
+    assert "33,483,840 trainable, 0 frozen (and those of the frozen text encoder)" in str(plan)
 
 
 def test_plan_without_a_store_counts_the_released_recipe() -> None:
@@ -266,3 +285,18 @@ def test_the_environment_names_versions_and_store(finished: Path, store: Path, t
     assert environment["packages"]["torch"] == torch.__version__
     assert environment["store"]["fingerprint"] == Store.open(store).fingerprint
     assert git_commit(tmp_path) is None
+
+
+@pytest.mark.parametrize(("fast", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_auto_precision_is_settled_by_the_device_and_kept_by_a_resumed_run(fast, expected, store, tmp_path, monkeypatch):
+    monkeypatch.setattr(precision, "multiplies_fast_in_bf16", lambda device: fast)
+    config = recipe_for(store, runtime={"precision": "auto"})
+    run = pretrain(config, tmp_path / "run")
+    assert Run(run).config.runtime.precision == expected
+    monkeypatch.setattr(precision, "multiplies_fast_in_bf16", lambda device: not fast)
+    pretrain(config, run, resume=True)
+    assert Run(run).config.runtime.precision == expected
+
+
+def test_auto_leaves_alone_what_is_asked_for():
+    assert [precision.choose_precision(wanted, torch.device("cpu")) for wanted in ("bf16", "fp32")] == ["bf16", "fp32"]

@@ -6,47 +6,81 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import torch
 
 from lingula.core.distributed import World
+from lingula.methods.registry import CONFIGS
 
 SCRIPT = Path(__file__).with_name("ranks_script.py")
 SPECIFICATION = importlib.util.spec_from_file_location("ranks_script", SCRIPT)
 script: Any = importlib.util.module_from_spec(SPECIFICATION)
 SPECIFICATION.loader.exec_module(script)
 CASES = [" ".join(map(str, case)) for case in script.cases()]
+pytestmark = pytest.mark.timeout(900)
+NOT_EQUAL = {"shuffled-mask"}
+"""The one choice that depends on the number of processes, as its description says: each takes masks of its own images."""
 Results = list[dict[str, dict[str, torch.Tensor]]]
 
 
-def start(folder: Path, rank: int, port: int) -> subprocess.Popen[bytes]:
+def start(folder: Path, rank: int, port: int, *words: str) -> subprocess.Popen[bytes]:
     variables = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": rank, "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
     environment = os.environ | {name: str(value) for name, value in variables.items()} | {"MASTER_ADDR": "127.0.0.1"}
-    return subprocess.Popen([sys.executable, str(SCRIPT), str(folder)], env=environment)
+    return subprocess.Popen([sys.executable, str(SCRIPT), str(folder), *words], env=environment)
+
+
+def results_of(folder: Path, *words: str, seconds: float) -> Results:
+    """What one process found, and what each of two found."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    processes = [start(folder, rank, port, *words) for rank in (0, 1)]
+    alone = script.everything(World(), *words)
+    assert [process.wait(timeout=seconds) for process in processes] == [0, 0]
+    return [alone, *(torch.load(folder / f"rank-{rank}.pt") for rank in (0, 1))]
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """What one process found, and what each of two found."""
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    processes = [start(folder, rank, port) for rank in (0, 1)]
-    alone = script.everything(World())
-    assert [process.wait(timeout=240) for process in processes] == [0, 0]
+    found = results_of(folder, seconds=800)
     (folder / "alone").mkdir()
-    alone |= {"ddp": script.trained(World(), folder / "alone", "ddp")}
-    return [alone, *(torch.load(folder / f"rank-{rank}.pt") for rank in (0, 1))]
+    found[0] |= {"ddp": script.trained(World(), folder / "alone", "ddp")}
+    return found
+
+
+@pytest.mark.parametrize("method", CONFIGS)
+def test_every_choice_of_every_method_is_among_the_cases(method: str) -> None:
+    """A new method, or a new form of an objective or head, is compared too; each spread both ways, in parts and whole."""
+    configs = [config for config in script.METHODS.values() if config.name == method]
+    assert configs
+    for name, field in CONFIGS[method].model_fields.items():
+        if get_origin(field.annotation) is Literal:
+            assert {getattr(config, name) for config in configs} == set(get_args(field.annotation)) - NOT_EQUAL, name
+    spread = {(parallel, micro) for case, parallel, micro, _ in script.cases() if script.METHODS[case].name == method}
+    assert {("ddp", None), ("ddp", 2), ("fsdp", None), ("fsdp", 2)} <= spread
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("case", [case for case in CASES if not case.endswith("local")])
 def test_two_processes_equal_one(results: Results, case: str, rank: int) -> None:
     """Loss, every gradient, their norm, batch norm statistics, weights and moments after a step; encoders with batch norm."""
-    one, two = results[0][case], results[1 + rank][case]
+    assert_equal(results[0][case], results[1 + rank][case])
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3000)
+def test_two_processes_in_shares_equal_one_for_every_method(tmp_path: Path) -> None:
+    one, *two = results_of(tmp_path, "more", seconds=2400)
+    assert len(one) >= 20
+    for case, found in one.items():
+        for rank in (0, 1):
+            assert_equal(found, two[rank][case])
+
+
+def assert_equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
     assert one.keys() == two.keys()
     assert max(value.abs().max() for name, value in one.items() if name.startswith("gradient image_encoder")) > 1e-4
     for name, expected in one.items():
@@ -89,6 +123,21 @@ def test_two_processes_train_save_and_go_on_exactly(results: Results, parallel: 
                 torch.testing.assert_close(expected, results[0]["ddp"]["straight"][name], rtol=1e-3, atol=1e-3)
     assert results[1][parallel]["best"][0] == results[1][parallel]["best"][1]
     assert results[1][parallel]["best"][0] is not None
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_a_bad_image_of_one_process_is_named_by_all(results: Results, parallel: str) -> None:
+    for found in (results[1][f"{parallel} poisoned"], results[2][f"{parallel} poisoned"]):
+        assert f"features that are not finite come from: {found['guilty']}. Prepare the store anew" in found["said"]
+        assert (found["done"], found["checkpoints"]) == (3, [0, 2])
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_a_signal_to_one_process_stops_all_after_the_same_step(results: Results, parallel: str) -> None:
+    for rank in (1, 2):
+        found, straight = results[rank][f"{parallel} signalled"], results[rank][parallel]["straight"]
+        assert (found["stopped"], found["begun"]) == (3, 3)
+        assert all(torch.equal(found["weights"][name], value) for name, value in straight.items())
 
 
 def test_no_process_trains_on_the_data_of_another(results: Results) -> None:

@@ -34,6 +34,7 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "demo": Command("demo", "Demo", "phantom patients -> CLIP and M-FLAG -> table and page, in about five minutes"),
+    "tour": Command("demo", "Tour", "phantom patients -> G2D, CLIP and M-FLAG -> every task, with overlays, on one page"),
     "data prepare csv": Command("data", "PrepareCsv", "make a store from your own table of images, text and labels"),
     "data prepare dicom": Command("data", "PrepareDicom", "make a store from a folder of DICOM radiographs"),
     "data prepare phantom": Command("data", "PreparePhantom", "make a store of synthetic patients with exact ground truth"),
@@ -41,10 +42,11 @@ COMMANDS: dict[str, Command] = {
     "data label": Command("data", "Label", "read 14 findings out of a store's reports, by rules, into a table"),
     "data verify": Command("data", "Verify", "check a store's hashes, patient overlap and duplicates"),
     "data show": Command("data", "Show", "draw a contact sheet of a store, or of the phantom"),
-    "pretrain": Command("pretrain", "parse", "train clip, m-flag or a supervised model on a store"),
+    "pretrain": Command("pretrain", "parse", "train clip, m-flag, g2d or a supervised model on a store"),
     "pretrain language-model": Command("language_model", "PretrainLanguageModel", "train the language model on reports"),
     "evaluate": Command("evaluate", "Evaluate", "zero-shot, probe and retrieval with confidence intervals"),
     "predict": Command("use", "Predict", "compare one image with prompts"),
+    "show": Command("show", "Show", "draw where phrases lie in one image: attention, heat-map, ground truth"),
     "embed": Command("use", "Embed", "write the embeddings of a store to parquet"),
     "convert": Command("convert", "Convert", "turn a pickled checkpoint into safetensors without running its code"),
     "report": Command("use", "WriteReport", "write the run's page, one self-contained HTML file"),

@@ -14,7 +14,11 @@ from lingula.models.text_config import LanguageModelConfig
 
 @dataclass
 class PretrainLanguageModel:
-    """Train a WordPiece vocabulary and a small BERT on reports; its folder is what --text-encoder.name takes."""
+    """Train a WordPiece vocabulary and a small BERT on reports; its folder is what --text-encoder.name takes.
+
+    With the defaults half a minute of one core on 4,000 reports; a bar shows the time left of each phase. It leaves a whole
+    folder or none: what is interrupted begins anew.
+    """
 
     config: Annotated[LanguageModelConfig, tyro.conf.arg(name="")] = field(default_factory=LanguageModelConfig)
     """Sizes and schedule."""
@@ -41,7 +45,12 @@ class PretrainLanguageModel:
         from lingula.training.language_model import pretrain_language_model
 
         print(self.config.as_yaml(), end="", file=sys.stderr)
-        pretrain_language_model(
-            self.config, self.folder, self.store, self.texts, self.columns, seed=self.seed, overwrite=self.overwrite
-        )
+        try:
+            pretrain_language_model(
+                self.config, self.folder, self.store, self.texts, self.columns, seed=self.seed, overwrite=self.overwrite
+            )
+        except KeyboardInterrupt:
+            kept = "the older one is as it was" if self.folder.exists() else "there is none"
+            print(f"stopped before the language model {self.folder} was finished: {kept}; run it again", file=sys.stderr)
+            raise
         print(f"Next: lingula pretrain clip --store STORE --text-encoder.name {self.folder}")

@@ -30,7 +30,7 @@ class Pretrain:
     store: Path | None = None
     """Folder of the store (short for --data.store)."""
     preset: str = DEFAULT_PRESET
-    """The method's complete set of numbers: `released` (the official code's) or `sound` (ours)."""
+    """The method's complete set of numbers: `released` (the official code's), `sound` (ours), or another that it has."""
     config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
     """YAML file whose keys replace the preset's; options replace both."""
     init_from: Path | None = None
@@ -47,6 +47,10 @@ class Pretrain:
     """With --dry-run: plan for so many training samples, without a store."""
     images_per_second: float | None = None
     """With --dry-run: images that one GPU trains per second, measured; gives hours on 1, 4 and 8."""
+    peak_tflops: float | None = None
+    """With --dry-run, where nothing is measured: nominal rate of a GPU, 10^12 operations per second (312: bf16 on an A100)."""
+    utilisation: float | None = None
+    """With --dry-run, where nothing is measured: the share of that rate that training reaches (assumed: 0.2)."""
 
     def complete_config(self) -> PretrainConfig:
         """The configuration with --store put in its place."""
@@ -54,19 +58,26 @@ class Pretrain:
             return self.config
         return self.config.model_copy(update={"data": self.config.data.model_copy(update={"store": self.store})})
 
+    def _speed(self) -> dict[str, float]:
+        """What was said about the speed."""
+        given = {name: getattr(self, name) for name in ("images_per_second", "peak_tflops", "utilisation")}
+        return {name: value for name, value in given.items() if value is not None}
+
     def run(self) -> None:
         """Train, or print what would be trained."""
         config = self.complete_config()
         if self.print_config:
             print(config.as_yaml(), end="")
             return
+        from lingula.training.plan import Speed
         from lingula.training.pretrain import describe_plan, pretrain
 
         if self.dry_run:
-            print(describe_plan(config, self.pairs, self.images_per_second))
+            print(describe_plan(config, self.pairs, Speed(**self._speed())))
             return
-        if self.pairs is not None or self.images_per_second is not None:
-            raise UserError("--pairs and --images-per-second are for --dry-run", "Add --dry-run, or leave them out.")
+        if self.pairs is not None or self._speed():
+            options = "--pairs, --images-per-second, --peak-tflops and --utilisation"
+            raise UserError(f"{options} are for --dry-run", "Add --dry-run, or leave them out.")
         run = pretrain(config, self.folder, overwrite=self.overwrite, resume=self.resume, init_from=self.init_from)
         print(f"Next: lingula evaluate {run} --store {config.data.store}   and   lingula report {run}")
 

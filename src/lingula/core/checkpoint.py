@@ -21,6 +21,8 @@ FORMAT, VERSION = "lingula", 1
 """Key of our metadata in a weights file, and the version of the layout of weights files and checkpoints."""
 WEIGHTS, TRAINING_STATE, SUMMARY = "weights.safetensors", "training_state.pt", "checkpoint.json"
 _BEST = "best.json"
+STEADIER = "a lower --optimisation.learning-rate or --runtime.precision fp32"
+"""What to change after numbers that are not finite."""
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, object]) -> None:
@@ -109,7 +111,7 @@ def convert_pickle(path: Path, target: Path) -> int:
 def read_pickled_tensors(path: Path) -> dict[str, Tensor]:
     """Read the state dict of a pickled checkpoint; nothing in the pickle can run code.
 
-    It may lie in the pickle itself or under its key `state_dict`, `model` or `weights`.
+    It may lie in the pickle itself or under its key `state_dict`, `model_state_dict`, `model` or `weights`.
 
     Raises:
         UserError: It is no pickle, holds more than tensors and plain values, or no tensors.
@@ -117,7 +119,7 @@ def read_pickled_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"no such file: {path}", "Check the path.")
     found = _load_without_code(path)
-    for key in ("state_dict", "model", "weights"):
+    for key in ("state_dict", "model_state_dict", "model", "weights"):
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
     tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)} if isinstance(found, Mapping) else {}
@@ -226,7 +228,7 @@ class Checkpoints:
             return target
         if bad := names_of_non_finite({"weights": weights, "state": state}):
             problem = f"after step {step}, {bad[0]} is not finite; no checkpoint of it is written"
-            raise UserError(problem, "Lower the learning rate or use --runtime.precision fp32, and go on with --resume.")
+            raise UserError(problem, self.way_on(STEADIER))
         with atomic_folder(target) as temporary:
             save_weights(temporary / WEIGHTS, weights, {"step": step})
             torch.save(dict(state), temporary / TRAINING_STATE)
@@ -264,6 +266,16 @@ class Checkpoints:
             return None
         values = read_json(self.folder / _BEST)
         return (values["step"], values["validation_loss"]) if values["step"] in self.steps() else None
+
+    def way_on(self, changed: str = "") -> str:
+        """Say how to begin a new run from the last checkpoint, where this one cannot go on.
+
+        Args:
+            changed: What the new run should have otherwise.
+        """
+        steps = self.steps()
+        start = f"--init-from {self.path(steps[-1])} (that checkpoint is intact)" if steps else ""
+        return f"Begin a new run with {' and '.join(filter(None, [start, changed])) or 'other weights'}."
 
     def prune(self, keep: int) -> None:
         """Remove all but the initial, the best and the latest `keep` checkpoints."""

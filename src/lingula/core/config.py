@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -123,3 +124,13 @@ def _fields_at(cls: type[BaseModel], path: list[str]) -> list[str]:
             break
         here = field.annotation
     return list(here.model_fields)
+
+
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay nested values over others, later ones on top."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            here = result.get(key)
+            result[key] = merged(here, value) if isinstance(here, Mapping) and isinstance(value, Mapping) else value
+    return result

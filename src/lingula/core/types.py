@@ -38,6 +38,9 @@ VolumeGrid: TypeAlias = Float[Tensor, "batch features x y z"]
 KeptTokens: TypeAlias = Int[Tensor, "batch kept"]
 """Raster numbers (x slowest, z fastest) of the patches that an encoder sees."""
 
+AttentionMaps: TypeAlias = Float[Tensor, "batch heads rows columns"]
+"""How much each head of an attention pooling looks at each cell of the feature grid."""
+
 TextFeatures: TypeAlias = Float[Tensor, "batch text_features"]
 """Pooled output of the text encoder, before projection."""
 
@@ -61,6 +64,9 @@ VolumeHU: TypeAlias = Float[np.ndarray, "x y z"]
 """One CT volume in Hounsfield units, axes RAS+: indices grow to the patient's right, front and head."""
 
 RegionMask: TypeAlias = Bool[np.ndarray, "height width"]
+
+Boxes: TypeAlias = Float[np.ndarray, "boxes 4"]
+"""x1, y1, x2, y2 in pixels, measured at the pixels' outer edges: the box of one pixel is 1 wide."""
 
 FindingMatrix: TypeAlias = Float[np.ndarray, "rows findings"]
 """Labels of stored images: 1 present, 0 absent, NaN unknown or uncertain."""

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lingula.core.randomness import keyed_uniforms
@@ -17,6 +17,13 @@ from lingula.data.augment_config import AugmentConfig
 
 GreyImages: TypeAlias = Float[Tensor, "batch 1 height width"]
 """Grey values from 0 (black) to 1."""
+MaskStack: TypeAlias = Bool[np.ndarray, "classes height width"]
+"""One mask per class of one stored image."""
+Masks: TypeAlias = Float[Tensor, "batch classes height width"]
+"""0 or 1 in each pixel that a model sees."""
+
+Maps: TypeAlias = Float[Tensor, "batch channels height width"]
+"""Grey images, or how far masks cover each pixel: geometry treats them alike."""
 
 _LEVELS = 4096
 """Grey levels that the training's look-up table tells apart in 16-bit images: the depth of a radiograph."""
@@ -48,6 +55,37 @@ class ImageTransform:
             return self._normalise(self._crop_and_resize(_grey(np.stack(squares))))
         return self._normalise(torch.cat([self._crop_and_resize(_grey(image[None])) for image in squares]))
 
+    def evaluate_masks(self, masks: Sequence[MaskStack]) -> Masks:
+        """Bring masks to what `evaluate` makes of their images: the same square, crop and size, so the crop cuts them off, too.
+
+        Args:
+            masks: `classes height width` each, of the images' sizes.
+        """
+        squares = [torch.from_numpy(np.stack([_pad_to_square(mask) for mask in stack]).astype(np.float32)) for stack in masks]
+        return torch.cat([_inside(self._crop_and_resize(stack[None])) for stack in squares])
+
+    def train_with_masks(
+        self, pixels: Sequence[Pixels], masks: Sequence[MaskStack], keys: Sequence[tuple[int | str, ...]]
+    ) -> tuple[Images, Masks]:
+        """Vary images as `train` does, and their masks with the same geometry; what is blanked keeps its mask.
+
+        Args:
+            pixels: Square images of one size and type, uint8 or uint16.
+            masks: `classes height width` each, of the images' size.
+            keys: What each sample's draw is keyed by.
+
+        Raises:
+            ValueError: A mask is not of its image's size.
+        """
+        for image, stack in zip(pixels, masks, strict=True):
+            if stack.shape[1:] != image.shape:
+                raise ValueError(f"masks of {stack.shape[1:]} for an image of {image.shape} pixels")
+        moved = [
+            _inside(self._move(torch.from_numpy(stack[None].astype(np.float32)), self._draw([key])))
+            for stack, key in zip(masks, keys, strict=True)
+        ]
+        return self.train(pixels, keys), torch.cat(moved)
+
     def train(self, pixels: Sequence[Pixels], keys: Sequence[tuple[int | str, ...]]) -> Images:
         """Vary brightness, contrast, gamma, rotation, shift and scale, perhaps blank a rectangle, normalise.
 
@@ -64,17 +102,31 @@ class ImageTransform:
             images[rows] = self._vary(np.stack(pixels[rows]), keys[rows])
         return images
 
+    def affine(self, keys: Sequence[tuple[int | str, ...]]) -> Float[np.ndarray, "batch 4"]:
+        """Return the geometry of the samples' draws: a, b, right and down.
+
+        Training shows at (x, y) what is stored at (a x - b y + right, b x + a y + down), both in coordinates from -1 to 1,
+        columns first, over the image that is shown or stored.
+        """
+        return self._draw(keys).affine
+
+    def _draw(self, keys: Sequence[tuple[int | str, ...]]) -> _Draws:
+        return _Draws(self.config, np.stack([keyed_uniforms(_Draws.PER_SAMPLE, *key, "augment") for key in keys]))
+
     def _vary(self, pixels: Pixels, keys: Sequence[tuple[int | str, ...]]) -> Images:
-        draws = _Draws(self.config, np.stack([keyed_uniforms(_Draws.PER_SAMPLE, *key, "augment") for key in keys]))
-        images = _look_up(pixels, draws)
-        if images.shape[-1] * self.config.crop > _SHRINK_FIRST * self.image_size:
-            side = round(self.image_size / self.config.crop)
-            images = F.interpolate(images, (side, side), mode="bilinear", antialias=True)
-        images = F.grid_sample(images, self._grid(draws), mode="bilinear", padding_mode="zeros", align_corners=False)
+        draws = self._draw(keys)
+        images = self._move(_look_up(pixels, draws), draws)
         draws.erase(images)
         return self._normalise(images)
 
-    def _crop_and_resize(self, images: GreyImages) -> GreyImages:
+    def _move(self, images: Maps, draws: _Draws) -> Maps:
+        """Rotate, scale, shift and crop, with a low-pass filter before where pixels are left out."""
+        if images.shape[-1] * self.config.crop > _SHRINK_FIRST * self.image_size:
+            side = round(self.image_size / self.config.crop)
+            images = F.interpolate(images, (side, side), mode="bilinear", antialias=True)
+        return F.grid_sample(images, self._grid(draws), mode="bilinear", padding_mode="zeros", align_corners=False)
+
+    def _crop_and_resize(self, images: Maps) -> Maps:
         side = images.shape[-1]
         kept = max(round(side * self.config.crop), 1)
         start = (side - kept) // 2
@@ -151,6 +203,15 @@ def _look_up(pixels: Pixels, draws: _Draws) -> GreyImages:
 def _grey(pixels: Pixels) -> GreyImages:
     """Scale whole numbers to the range 0 to 1."""
     return torch.from_numpy(pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max))[:, None]
+
+
+def _inside(coverage: Masks) -> Masks:
+    """Turn coverage into a mask: half or more is inside; a structure too thin for that keeps the pixels it covers most.
+
+    That is the rule by which a store makes its masks smaller (`fit_mask`), so no finding that is in view vanishes.
+    """
+    most = coverage.amax(dim=(2, 3), keepdim=True)
+    return ((coverage >= (most / 2).clamp(max=0.5)) & (coverage > 0)).float()
 
 
 def _pad_to_square(image: Pixels) -> Pixels:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from lingula.core.errors import UserError, nearest
 from lingula.core.files import atomic_file
 from lingula.core.types import RegionMask
+from lingula.data.lettering import font, wrap
 from lingula.data.readers import to_depth
 from lingula.data.store import Store
 from lingula.data.store_schema import StoredRegion
@@ -36,7 +36,7 @@ PALETTE: tuple[Colour, ...] = (
     (200, 200, 210),
 )
 BACKGROUND, INK, FAINT, ACCENT = (18, 20, 23), (232, 234, 237), (150, 155, 162), (255, 205, 120)
-CELL, GAP, TEXT_SIZE, LINE = 320, 22, 14, 19
+CELL, GAP, LINE = 320, 22, 19
 TEXT_LINES, LABEL_LINES = 7, 2
 FILL_OPACITY = 0.2
 
@@ -188,41 +188,15 @@ def _lines(store: Store, row: int) -> _Lines:
     nothing = ("nothing labelled present",) if labels else ()
     return _Lines(
         caption=" · ".join(part.strip() for part in parts if part.strip() and part != "unknown"),
-        labels=_wrap(", ".join(present) or "".join(nothing), CELL, LABEL_LINES),
-        text=_wrap(" ".join(store.text(row).split()), CELL, TEXT_LINES),
+        labels=wrap(", ".join(present) or "".join(nothing), CELL, LABEL_LINES),
+        text=wrap(" ".join(store.text(row).split()), CELL, TEXT_LINES),
     )
-
-
-def _wrap(text: str, width: int, most: int) -> list[str]:
-    """Break text into lines of at most `width` pixels; what does not fit ends in an ellipsis."""
-    lines: list[str] = []
-    line = ""
-    for word in text.split():
-        longer = f"{line} {word}".strip()
-        if _font().getlength(longer) <= width or not line:
-            line = longer
-            continue
-        lines.append(line)
-        line = word
-    lines += [line] if line else []
-    if len(lines) <= most:
-        return [_shorten(each, width) for each in lines]
-    return [_shorten(each, width) for each in lines[: most - 1]] + [_shorten(f"{lines[most - 1]} …", width)]
-
-
-def _shorten(line: str, width: int) -> str:
-    if _font().getlength(line) <= width:
-        return line
-    line = line.removesuffix("…").rstrip()
-    while line and _font().getlength(f"{line}…") > width:
-        line = line[:-1]
-    return f"{line}…"
 
 
 def _write_lines(draw: ImageDraw.ImageDraw, lines: _Lines, left: int, top: int) -> None:
     coloured = [(lines.caption, FAINT), *((line, ACCENT) for line in lines.labels), *((line, INK) for line in lines.text)]
     for number, (line, colour) in enumerate(coloured):
-        draw.text((left, top + number * LINE), line, font=_font(), fill=colour)
+        draw.text((left, top + number * LINE), line, font=font(), fill=colour)
 
 
 def _legend_rows(colours: dict[str, Colour], width: int) -> list[list[str]]:
@@ -230,7 +204,7 @@ def _legend_rows(colours: dict[str, Colour], width: int) -> list[list[str]]:
     rows: list[list[str]] = []
     used = width + 1.0
     for name in colours:
-        needed = _font().getlength(name) + 44
+        needed = font().getlength(name) + 44
         if used + needed > width:
             rows.append([])
             used = 0.0
@@ -245,13 +219,5 @@ def _draw_legend(draw: ImageDraw.ImageDraw, rows: list[list[str]], colours: dict
         for name in names:
             y = top + number * LINE
             draw.rectangle((left, y + 3, left + 13, y + 14), outline=colours[name], width=2)
-            draw.text((left + 20, y), name, font=_font(), fill=INK)
-            left += _font().getlength(name) + 44
-
-
-@lru_cache(maxsize=1)
-def _font() -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(TEXT_SIZE)
-    if not isinstance(font, ImageFont.FreeTypeFont):
-        raise UserError("Pillow was built without FreeType", "Reinstall it: uv pip install --force-reinstall pillow.")
-    return font
+            draw.text((left + 20, y), name, font=font(), fill=INK)
+            left += font().getlength(name) + 44

@@ -32,6 +32,16 @@ TextLatents: TypeAlias = Float[np.ndarray, "texts latent"]
 FindingLatents: TypeAlias = Float[np.ndarray, "findings latent"]
 Latent: TypeAlias = Float[np.ndarray, "latent"]
 
+DenseLatents: TypeAlias = Float[np.ndarray, "images latent rows columns"]
+"""L2-normalised latents on the feature grid, comparable with those of texts."""
+AttentionGrids: TypeAlias = Float[np.ndarray, "images heads rows columns"]
+"""How much each head of an attention pooling looks at each cell of the feature grid."""
+Grids: TypeAlias = Float[np.ndarray, "maps rows columns"]
+"""Maps on the feature grid of what the model sees."""
+HeatMaps: TypeAlias = Float[np.ndarray, "maps height width"]
+"""Maps on the pixels of an image."""
+HeatMap: TypeAlias = Float[np.ndarray, "height width"]
+
 Similarity: TypeAlias = Float[np.ndarray, "queries items"]
 Right: TypeAlias = Bool[np.ndarray, "queries items"]
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from lingula.core.errors import UserError
 from lingula.evaluation.ranking import ranked_difference, ranked_from_columns
-from lingula.evaluation.result import CLASSIFICATION, ResultRow, TaskResult
+from lingula.evaluation.result import CLASSIFICATION, MASKS, RANKING, ResultRow, TaskResult
 from lingula.evaluation.scored import METRICS, difference_rows, from_columns
+from lingula.evaluation.segmentation_rows import mask_difference_rows, masks_from_columns
 
 
 def paired_difference(
@@ -18,8 +19,8 @@ def paired_difference(
     """Return a − b of every metric, with 95 % intervals from the same resampled patients for both.
 
     Results of tasks that score findings may be compared with each other where they score the same images and findings;
-    of two results with several settings those that both have are compared. The geometry of two clouds has no paired
-    difference: the list is empty.
+    of two results with several settings those that both have are compared. Tasks that neither score findings, nor rank a
+    gallery, nor segment, such as the geometry of two clouds, have no paired difference here: the list is empty.
 
     Args:
         a: One result.
@@ -31,10 +32,11 @@ def paired_difference(
     Raises:
         UserError: They do not score the same things.
     """
-    if a.task == b.task == "geometry":
+    if a.task == b.task and a.task not in (*CLASSIFICATION, *RANKING, *MASKS):
         return []
     classify = a.task in CLASSIFICATION
-    if classify != (b.task in CLASSIFICATION) or a.store_fingerprint != b.store_fingerprint:
+    alike = b.task in CLASSIFICATION if classify else a.task == b.task
+    if not alike or a.store_fingerprint != b.store_fingerprint:
         remedy = "Evaluate both on the same store with the same options."
         raise UserError(f"{a.task} of {a.encoder} and {b.task} of {b.encoder} cannot be compared", remedy)
     ours, theirs = _settings(a), _settings(b)
@@ -48,6 +50,11 @@ def paired_difference(
             _check(a, b, one.row_ids == two.row_ids and one.findings == two.findings)
             _check(a, b, bool(np.array_equal(one.targets, two.targets, equal_nan=True)))
             rows += difference_rows(one, two, samples, seed, name, metrics)
+        elif a.task in MASKS:
+            drawn, others = masks_from_columns(ours[name]), masks_from_columns(theirs[name])
+            _check(a, b, drawn.row_ids == others.row_ids and drawn.findings == others.findings)
+            _check(a, b, bool(np.array_equal(drawn.truth, others.truth, equal_nan=True)))
+            rows += mask_difference_rows(drawn, others, samples, seed, name)
         else:
             first, second = ranked_from_columns(ours[name]), ranked_from_columns(theirs[name])
             _check(a, b, first.row_ids == second.row_ids and list(first.values) == list(second.values))

@@ -9,8 +9,14 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from lingula.core.config import Config
+from lingula.evaluation.detect_config import DetectConfig
+from lingula.evaluation.ground_config import GroundConfig
+from lingula.evaluation.segment_config import SegmentConfig
 
-TaskName = Literal["zero-shot", "probe", "fine-tune", "retrieve", "geometry", "supervised"]
+TaskName = Literal["zero-shot", "probe", "fine-tune", "retrieve", "geometry", "supervised", "segment", "detect", "ground"]
+ScorerName = Literal["mgca", "strict"]
+DenseScores = Literal["dense-max", "dense-mean", "dense-attention"]
+ZeroShotScores = Literal["pooled", "dense-max", "dense-mean", "dense-attention"]
 
 
 class EvaluateConfig(Config):
@@ -35,12 +41,15 @@ class EvaluateConfig(Config):
     scoring: Literal["validation", "difference", "positive", "unmixed"] = "validation"
     """Zero-shot score: cosine with the positive prompts minus that with the negative ones, or that with the positive ones
     alone; `validation` takes the one with the better macro AUROC on validation."""
+    zero_shot_scores: tuple[ZeroShotScores, ...] = ("pooled",)
+    """What the prompts are compared with: the pooled image, or the cells of the feature grid, whose scores are then aggregated by
+    their maximum, mean, or attention-weighted mean; each is a setting of its own."""
     temperature: float = Field(default=0.1, gt=0)
     """Temperature of the zero-shot softmax between the positive and the negative prompt."""
     threshold: Literal["f1", "mcc"] = "f1"
     """What the decision threshold maximises on validation."""
     fraction: tuple[float, ...] = (0.01, 0.1, 1.0)
-    """Shares of the training patients that the probe and fine-tuning learn from."""
+    """Shares of the training patients that the probe, fine-tuning, segmentation and detection learn from."""
     draws: int = Field(default=3, ge=1)
     """Random draws of patients for every fraction below 1."""
     folds: int = Field(default=0, ge=0)
@@ -57,6 +66,12 @@ class EvaluateConfig(Config):
     """Steps between two validations of fine-tuning; the best of them is scored."""
     patience: int = Field(default=4, ge=1)
     """Validations of fine-tuning without a better one before it stops."""
+    scorer: tuple[ScorerName, ...] = ("mgca", "strict")
+    """How masks and boxes are scored: `mgca`, as published with its quirks, and `strict`, in which every image counts."""
+    segment: SegmentConfig = SegmentConfig()
+    """Segmentation."""
+    detect: DetectConfig = DetectConfig()
+    """Detection."""
     k: tuple[int, ...] = (1, 5, 10)
     """Cut-offs of recall@k and precision@k."""
     gallery: int = Field(default=1000, ge=0)
@@ -71,6 +86,8 @@ class EvaluateConfig(Config):
     """What of a report is searched for and found: all of it, or what it affirms."""
     compare_start: bool = False
     """Also score the weights that the run started from, and report the paired difference."""
+    ground: GroundConfig = GroundConfig()
+    """How grounding is measured."""
 
     def options(self, task: str) -> str:
         """Return the options of `lingula evaluate RUN` that repeat one of the tasks, those at their defaults left out.
@@ -78,14 +95,7 @@ class EvaluateConfig(Config):
         >>> EvaluateConfig(store=Path("stores/x"), folds=5, label=("Edema",)).options("probe")
         '--store stores/x --task probe --label Edema --folds 5'
         """
-        words = ["--store", str(self.store), "--task", task]
-        for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
-            if name in ("store", "task") or value == field.default:
-                continue
-            values = [str(each) for each in value] if isinstance(value, tuple) else [] if value is True else [str(value)]
-            words += [f"--{name.replace('_', '-')}", *values]
-        return shlex.join(words)
+        return shlex.join(["--store", str(self.store), "--task", task, *_words(self, left_out=("store", "task"))])
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -95,8 +105,28 @@ class EvaluateConfig(Config):
             raise ValueError("regularisation needs positive values")
         if any(k < 1 for k in self.k) or not self.k:
             raise ValueError("k needs values of at least 1")
+        if not self.scorer:
+            raise ValueError("scorer needs at least one of mgca and strict")
+        if not self.zero_shot_scores or len(set(self.zero_shot_scores)) < len(self.zero_shot_scores):
+            raise ValueError("zero_shot_scores names each way once, and at least one")
         if self.folds == 1:
             raise ValueError("folds is 0 or at least 2")
         if any("=" not in filter_ for filter_ in self.where):
             raise ValueError("every filter of where reads COLUMN=PATTERN")
         return self
+
+
+def _words(config: Config, prefix: str = "", left_out: tuple[str, ...] = ()) -> list[str]:
+    """Options of the fields that are not at their defaults; those of a part carry its name: `--segment.encoder fine-tuned`."""
+    words: list[str] = []
+    for name, field in type(config).model_fields.items():
+        value, option = getattr(config, name), prefix + name.replace("_", "-")
+        if name in left_out or value == field.default:
+            continue
+        if isinstance(value, Config):
+            words += _words(value, f"{option}.")
+        elif isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--{prefix}no-{name.replace('_', '-')}")
+        else:
+            words += [f"--{option}", *([str(each) for each in value] if isinstance(value, tuple) else [str(value)])]
+    return words

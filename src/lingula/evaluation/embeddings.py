@@ -56,7 +56,7 @@ def embed(encoder: Encoder, store: Store, rows: np.ndarray, cache: Path | None =
     """
     rows = np.unique(rows)
     if cache is None:
-        parts = [encoder.embed_pixels([store.pixels(int(row)) for row in block]) for block in _blocks(rows, encoder.name)]
+        parts = [encoder.embed_pixels([store.pixels(int(row)) for row in block]) for block in blocks(rows, encoder.name)]
         features, latents = (np.concatenate([part[i] for part in parts]) for i in range(2))
         return ImageEmbeddings(features.astype(np.float32), latents.astype(np.float32), rows)
     folder = cache / "embeddings" / sha256_of(encoder.fingerprint, store.fingerprint)[:16]
@@ -79,7 +79,7 @@ def _fill(encoder: Encoder, store: Store, missing: np.ndarray, folder: Path, don
     """Embed the missing rows into the arrays on disk; a row counts as done only after its numbers are flushed."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays: list[np.memmap[tuple[int, int], np.dtype[np.float32]]] = []
-    for index, block in enumerate(_blocks(missing, encoder.name)):
+    for index, block in enumerate(blocks(missing, encoder.name)):
         values = encoder.embed_pixels([store.pixels(int(row)) for row in block])
         if not arrays:
             fresh = not done.any()
@@ -109,7 +109,8 @@ def _record(folder: Path, arrays: list[np.memmap[tuple[int, int], np.dtype[np.fl
         np.save(file, done)
 
 
-def _blocks(rows: np.ndarray, name: str) -> Iterator[np.ndarray]:
+def blocks(rows: np.ndarray, name: str) -> Iterator[np.ndarray]:
+    """Cut rows into blocks that are handed to the encoder at once, with a progress bar."""
     with ProgressBar(f"embedding images with {name}", len(rows)) as bar:
         for start in range(0, len(rows), BLOCK):
             block = rows[start : start + BLOCK]

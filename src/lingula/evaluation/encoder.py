@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from lingula.core.errors import UserError
 from lingula.core.types import Pixels
-from lingula.evaluation.arrays import EncodedFeatures, EncodedLatents, ImageScores, TextLatents
+from lingula.evaluation.arrays import AttentionGrids, DenseLatents, EncodedFeatures, EncodedLatents, ImageScores, TextLatents
 
 if TYPE_CHECKING:
     from torch import nn
 
     from lingula.data.augment import ImageTransform
+    from lingula.models.radiograph_encoder import RadiographEncoder
+    from lingula.models.unet_decoder import UnetDecoder
 
 
 class Encoder(Protocol):
@@ -59,6 +61,63 @@ class TrainableEncoder(Protocol):
     def trainable(self) -> Trainable:
         """Return a copy; the encoder itself never changes."""
         ...
+
+
+@dataclass(frozen=True)
+class DenseTrainable:
+    """A copy of an image encoder with its feature pyramid, and of the decoder that was pre-trained along with it.
+
+    Args:
+        encoder: Has `pyramid` and `pyramid_channels`.
+        decoder: None where the method trains none.
+        transform: Grey values to images, with and without augmentation.
+    """
+
+    encoder: RadiographEncoder
+    decoder: UnetDecoder | None
+    transform: ImageTransform
+
+
+@runtime_checkable
+class DenseTrainableEncoder(Protocol):
+    """An encoder that gives its image tower away for tasks that need its feature pyramid."""
+
+    def dense_trainable(self) -> DenseTrainable:
+        """Return a copy; the encoder itself never changes."""
+        ...
+
+
+@runtime_checkable
+class GroundingEncoder(Protocol):
+    """An encoder that says where in an image a text lies."""
+
+    crop: float
+    """Side of the square in the middle that the model sees, as a share of the stored image's side."""
+
+    def dense_pixels(self, pixels: Sequence[Pixels]) -> DenseLatents:
+        """Return L2-normalised latents on the feature grid, comparable with those of texts."""
+        ...
+
+    def attention_pixels(self, pixels: Sequence[Pixels]) -> AttentionGrids | None:
+        """Return how much each head looks at each cell of the same grid; None for a model that pools otherwise."""
+        ...
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Return the words of a text that the model's vocabulary does not know."""
+        ...
+
+
+def need_grounding(encoder: Encoder, task: str) -> GroundingEncoder:
+    """Return the same encoder, known to say where a text lies.
+
+    Raises:
+        UserError: It has no features on a grid, or no space shared with text.
+    """
+    if encoder.findings or not isinstance(encoder, GroundingEncoder):
+        raise UserError(
+            f"{encoder.name} has no dense features comparable with text, which {task} needs", "Use a clip or m-flag run."
+        )
+    return encoder
 
 
 def need_text(latents: EncodedLatents, encoder: Encoder, task: str) -> None:

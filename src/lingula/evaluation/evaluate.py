@@ -20,9 +20,12 @@ TASKS = {
     "zero-shot": "lingula.evaluation.tasks.zero_shot",
     "probe": "lingula.evaluation.tasks.probe",
     "fine-tune": "lingula.evaluation.tasks.fine_tune",
+    "segment": "lingula.evaluation.tasks.segment",
+    "detect": "lingula.evaluation.tasks.detect",
     "retrieve": "lingula.evaluation.tasks.retrieve",
     "geometry": "lingula.evaluation.tasks.geometry",
     "supervised": "lingula.evaluation.tasks.supervised",
+    "ground": "lingula.evaluation.tasks.ground",
 }
 """Task to the module that holds its `run`; a new task is one line here."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from lingula.evaluation.run_view import RunView
 from lingula.evaluation.scored import MACRO
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INK, FAINT = "#010203", "#040506"
@@ -99,9 +99,20 @@ def _new(rows: int, columns: int, size: tuple[float, float], **options: Any) -> 
     return figure, axes.ravel()
 
 
-def colours(names: Sequence[str]) -> dict[str, str]:
-    """Give each run its colour, the same in every figure."""
-    return {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(names)}
+@dataclass(frozen=True)
+class Look:
+    """How a run is drawn, everywhere on the page."""
+
+    colour: str
+    marker: str
+
+
+def looks(names: Sequence[str]) -> dict[str, Look]:
+    """Give each run a colour and a marker; a seventh run has the first one's colour with another marker."""
+    return {
+        name: Look(PALETTE[place % len(PALETTE)], MARKERS[(place + place // len(PALETTE)) % len(MARKERS)])
+        for place, name in enumerate(names)
+    }
 
 
 def curve_names(runs: Sequence[RunView]) -> list[tuple[str, str, str]]:
@@ -132,7 +143,7 @@ def series(run: RunView, name: str) -> tuple[Array, Array]:
     return whole[:, 0], whole[:, 1]
 
 
-def training_curves(runs: Sequence[RunView]) -> str:
+def training_curves(runs: Sequence[RunView], look: Mapping[str, Look]) -> str:
     """Draw loss (training thin, validation with dots), learning rate and the other validation numbers; "" without any."""
     runs = [run for run in runs if run.metrics]
     panels = [
@@ -145,19 +156,18 @@ def training_curves(runs: Sequence[RunView]) -> str:
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
     figure, axes = _new(lines, columns, (3.0 * columns + 0.3, 2.3 * lines))
-    colour = colours([run.name for run in runs])
     for axis, (title, train, val) in zip(axes, panels, strict=False):
         for run in runs:
             if train:
-                axis.plot(*series(run, train), color=colour[run.name], alpha=0.55 if val else 1.0, linewidth=1.2)
+                axis.plot(*series(run, train), color=look[run.name].colour, alpha=0.55 if val else 1.0, linewidth=1.2)
             if val:
-                axis.plot(*series(run, val), color=colour[run.name], marker="o", markersize=3)
+                axis.plot(*series(run, val), color=look[run.name].colour, marker="o", markersize=3)
         axis.set_title(title, loc="left", fontweight="bold", fontsize=9.5)
         axis.set_xlabel("step")
         axis.ticklabel_format(axis="y", scilimits=(-4, 5))
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
-    _legend(figure, axes[0], colour, lines=True)
+    _legend(figure, {run.name: look[run.name] for run in runs}, lines=True)
     summary = "; ".join(f"{run.name}: loss {_ends(series(run, 'loss')[1])}" for run in runs)
     return figure_svg(figure, "curves", f"Training curves. {summary}.")
 
@@ -166,7 +176,7 @@ def _ends(values: Array) -> str:
     return f"from {values[0]:.3g} to {values[-1]:.3g}" if len(values) else "not logged"
 
 
-def _legend(figure: Figure, axis: Axes, colour: Mapping[str, str], lines: bool = False) -> None:
+def _legend(figure: Figure, shown: Mapping[str, Look], lines: bool = False, dots: bool = True) -> None:
     """Put one legend under the whole figure; a single run needs none."""
     from matplotlib.lines import Line2D
 
@@ -174,26 +184,29 @@ def _legend(figure: Figure, axis: Axes, colour: Mapping[str, str], lines: bool =
         Line2D(
             [],
             [],
-            color=value,
-            marker="" if lines else MARKERS[place % len(MARKERS)],
+            color=look.colour,
+            marker="" if lines else look.marker,
             linestyle="-" if lines else "none",
             label=name,
         )
-        for place, (name, value) in enumerate(colour.items())
+        for name, look in shown.items()
     ]
-    if lines:
+    if lines and dots:
         handles.append(Line2D([], [], color=FAINT, marker="o", markersize=3, label="with dots: validation"))
-    if len(colour) > 1 or lines:
+    if len(handles) > 1:
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), labelcolor=INK, fontsize=9, frameon=False)
 
 
-def finding_bars(task: str, results: Mapping[str, TaskResult], setting: str, metric: str = "AUROC") -> str:
+def finding_bars(
+    task: str, results: Mapping[str, TaskResult], setting: str, look: Mapping[str, Look], metric: str = "AUROC"
+) -> str:
     """Draw a metric per finding as dots with 95 % intervals, one per run, best first; the dashed line is chance.
 
     Args:
         task: The task, for the description.
         results: Run to result.
         setting: Which setting of the task.
+        look: Run to colour and marker.
         metric: The metric.
     """
     rows: dict[str, dict[str, ResultRow]] = {}
@@ -207,20 +220,18 @@ def finding_bars(task: str, results: Mapping[str, TaskResult], setting: str, met
     labels.sort(key=lambda label: -max(float(row.value or 0) for row in rows[label].values()))
     if len(labels) > 1 and MACRO in rows:
         labels.append(MACRO)
-    colour = colours(list(results))
     figure, (axis,) = _new(1, 1, (7.6, 0.9 + len(labels) * (0.14 + 0.075 * len(results))))
     step = 0.62 / max(len(results), 1)
     for place, label in enumerate(labels):
         for number, name in enumerate(results):
             if name not in rows[label]:
                 continue
-            row = rows[label][name]
+            row, own = rows[label][name], look[name]
             height = place + (number - (len(results) - 1) / 2) * step
             if row.low is not None and row.high is not None:
-                axis.plot(
-                    [row.low, row.high], [height, height], color=colour[name], linewidth=1.6, alpha=0.6, solid_capstyle="round"
-                )
-            axis.plot([row.value], [height], MARKERS[number % len(MARKERS)], color=colour[name], markersize=4.5)
+                ends = [row.low, row.high]
+                axis.plot(ends, [height, height], color=own.colour, linewidth=1.6, alpha=0.6, solid_capstyle="round")
+            axis.plot([row.value], [height], own.marker, color=own.colour, markersize=4.5)
     if metric == "AUROC":
         axis.axvline(0.5, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
     if labels[-1] == MACRO and len(labels) > 1:
@@ -230,19 +241,20 @@ def finding_bars(task: str, results: Mapping[str, TaskResult], setting: str, met
     axis.set_ylim(len(labels) - 0.5, -0.5)
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
-    axis.set_xlabel(f"{metric}, 95 % interval; dashed: chance" if metric == "AUROC" else metric)
-    _legend(figure, axis, colour)
+    axis.set_xlabel(f"{metric}, 95 % interval" + ("; dashed: chance" if metric == "AUROC" else ""))
+    _legend(figure, {name: look[name] for name in results})
     best = "; ".join(f"{name} {row.value:.3f}" for name, row in rows.get(MACRO, rows[labels[0]]).items())
-    return figure_svg(figure, f"bars-{task}-{_slug(setting)}", f"{metric} per finding, {task} {setting}. Mean: {best}.")
+    return figure_svg(figure, f"bars-{slug(task)}-{slug(setting)}", f"{metric} per finding, {task} {setting}. Mean: {best}.")
 
 
 def _finding_label(label: str, rows: Mapping[str, ResultRow]) -> str:
     if label == MACRO:
         return "mean of findings"
-    return f"{label} ({next(iter(rows.values())).positives})"
+    positives = next(iter(rows.values())).positives
+    return (label or "all") + ("" if positives is None else f" ({positives})")
 
 
-def roc_curves(results: Mapping[str, TaskResult], most: int = 15) -> str:
+def roc_curves(results: Mapping[str, TaskResult], look: Mapping[str, Look], most: int = 15) -> str:
     """Draw ROC curves as small multiples, one panel per finding, from the saved predictions; "" where there are none."""
     curves = {name: _roc_points(result) for name, result in results.items()}
     findings = sorted({finding for values in curves.values() for finding in values})[:most]
@@ -251,19 +263,18 @@ def roc_curves(results: Mapping[str, TaskResult], most: int = 15) -> str:
     columns = min(5, len(findings))
     lines = -(-len(findings) // columns)
     figure, axes = _new(lines, columns, (1.75 * columns + 0.4, 1.85 * lines + 0.3), sharex=True, sharey=True)
-    colour = colours(list(results))
     for axis, finding in zip(axes, findings, strict=False):
         axis.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         for name, values in curves.items():
             if finding in values:
-                axis.plot(*values[finding], color=colour[name], linewidth=1.3)
+                axis.plot(*values[finding], color=look[name].colour, linewidth=1.3)
         axis.set_title(finding, loc="left", fontsize=8.5)
         axis.set_aspect("equal")
         axis.set_xticks([0, 0.5, 1], ["0", "½", "1"])
         axis.set_yticks([0, 0.5, 1], ["0", "½", "1"])
     for axis in axes[len(findings) :]:
         axis.set_visible(False)
-    _legend(figure, axes[0], colour)
+    _legend(figure, {name: look[name] for name in results}, lines=True, dots=False)
     task = next(iter(results.values())).task
     return figure_svg(figure, f"roc-{task}", f"ROC curves of {', '.join(findings)} for {', '.join(results)}.")
 
@@ -287,23 +298,22 @@ def _roc_points(result: TaskResult) -> dict[str, tuple[Array, Array]]:
     return points
 
 
-def calibration_curves(task: str, curves: Mapping[str, Calibration | None]) -> str:
+def calibration_curves(task: str, curves: Mapping[str, Calibration | None], look: Mapping[str, Look]) -> str:
     """Draw observed share against predicted probability, with 95 % intervals; "" where no run has probabilities."""
     known = {name: found for name, found in curves.items() if found is not None}
     if not known:
         return ""
-    colour = colours(list(curves))
     figure, (axis,) = _new(1, 1, (5.6, 4.0))
     axis.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    for number, (name, found) in enumerate(known.items()):
+    for name, found in known.items():
         ends = np.stack([found.observed - found.low, found.high - found.observed]).clip(min=0)
-        marker = MARKERS[number % len(MARKERS)]
-        axis.errorbar(found.predicted, found.observed, ends, color=colour[name], marker=marker, markersize=4, elinewidth=1)
+        own = look[name]
+        axis.errorbar(found.predicted, found.observed, ends, color=own.colour, marker=own.marker, markersize=4, elinewidth=1)
     axis.set_xlim(-0.02, 1.02)
     axis.set_ylim(-0.02, 1.02)
     axis.set_xlabel("predicted probability")
     axis.set_ylabel("share labelled present")
-    _legend(figure, axis, {name: colour[name] for name in known})
+    _legend(figure, {name: look[name] for name in known})
     return figure_svg(figure, f"calibration-{task}", f"Calibration. Expected error: {calibration_errors(curves)}.")
 
 
@@ -315,7 +325,7 @@ def calibration_errors(curves: Mapping[str, Calibration | None]) -> str:
     )
 
 
-def singular_spectra(results: Mapping[str, TaskResult]) -> str:
+def singular_spectra(results: Mapping[str, TaskResult], look: Mapping[str, Look]) -> str:
     """Draw the singular spectrum of each cloud of embeddings, one line per run, on a logarithmic scale."""
     spectra: dict[str, dict[str, Array]] = {}
     for run, result in results.items():
@@ -324,15 +334,13 @@ def singular_spectra(results: Mapping[str, TaskResult]) -> str:
         for name in dict.fromkeys(names.tolist()):
             spectra.setdefault(name, {})[run] = values[names == name]
     figure, axes = _new(1, len(spectra), (2.7 * len(spectra) + 0.6, 2.6), sharey=True)
-    colour = colours(list(results))
     for axis, (name, lines) in zip(axes, spectra.items(), strict=True):
         for run, values in lines.items():
             share = values / max(float(values.max(initial=0)), 1e-30)
-            axis.plot(np.arange(1, len(share) + 1), np.maximum(share, 1e-6), color=colour[run], label=run)
+            axis.plot(np.arange(1, len(share) + 1), np.maximum(share, 1e-6), color=look[run].colour)
         axis.set(title=name, xlabel="axis", yscale="log", ylim=(1e-4, 1.3))
     axes[0].set_ylabel("share of the largest")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=max(len(results), 1), frameon=False)
+    _legend(figure, {run: look[run] for run in results}, lines=True, dots=False)
     ranks = [f"{run}: {row.setting} {row.value:.0f}" for run, r in results.items() for row in r.rows if _is_rank(row)]
     return figure_svg(figure, "spectrum", f"Singular spectra. Effective ranks: {'; '.join(ranks)}.")
 
@@ -341,5 +349,6 @@ def _is_rank(row: ResultRow) -> bool:
     return row.metric == "effective rank" and row.value is not None
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """Turn a name into one that an id may have."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "all"

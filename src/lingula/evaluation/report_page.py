@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,30 @@ from lingula.core.errors import UserError
 from lingula.core.files import write_text
 from lingula.evaluation import figures
 from lingula.evaluation.calibration import calibration
+from lingula.evaluation.grounding.asked import PHRASE
+from lingula.evaluation.metric_grid import MetricGrid, metric_grid, subgroup_grid
+from lingula.evaluation.pictures import SavedPicture
 from lingula.evaluation.result import CLASSIFICATION, ResultRow, TaskResult
+from lingula.evaluation.run_facts import evaluation_commands, run_facts, settings_of, training_command
 from lingula.evaluation.run_view import RunView
 from lingula.evaluation.samples import Said, Sample
-from lingula.evaluation.tables import TITLES, cell, difference_lines, keys_for, results_for, row_name, setting_name, tasks_of
+from lingula.evaluation.scored import MACRO
+from lingula.evaluation.tables import (
+    cell,
+    difference_lines,
+    grid_cell,
+    has_own_layout,
+    keys_for,
+    results_for,
+    row_name,
+    setting_name,
+    tasks_of,
+    title_of,
+)
 
 INTERVALS = {"geometry": "jackknife over patients"}
-SHOWN_SETTINGS = ("method", "image_encoder", "text_encoder", "data", "augment", "optimisation", "runtime")
+WIDE = 1.6
+"""Width over height from which on a picture stands alone in its row."""
 
 
 def write_report(runs: Sequence[RunView], path: Path, title: str = "") -> Path:
@@ -59,7 +76,7 @@ def render_report(runs: Sequence[RunView], title: str = "") -> str:
             for run, c in _coloured(runs)
         ],
         data=data_facts(runs),
-        curves=figures.training_curves(runs),
+        curves=figures.training_curves(runs, figures.looks([run.name for run in runs])),
         tasks=[task_section(task, runs) for task in tasks_of(runs)],
         differences=difference_lines(runs),
         report_command=shlex.join(["lingula", "report", *(str(run.path) for run in runs)]),
@@ -69,75 +86,8 @@ def render_report(runs: Sequence[RunView], title: str = "") -> str:
 
 
 def _coloured(runs: Sequence[RunView]) -> list[tuple[RunView, str]]:
-    colour = figures.colours([run.name for run in runs])
-    return [(run, colour[run.name]) for run in runs]
-
-
-def run_facts(run: RunView) -> list[tuple[str, str]]:
-    """Return what was trained, from which weights, how large, on what machine."""
-    image, text = _group(run.config, "image_encoder"), _group(run.config, "text_encoder")
-    optimisation, data, runtime = (_group(run.config, name) for name in ("optimisation", "data", "runtime"))
-    started, samples = _group(run.environment, "starting_weights"), _group(run.environment, "samples")
-    frozen = "" if text.get("frozen") is None else (", frozen" if text["frozen"] else ", trained along")
-    facts = [
-        ("Method", run.method),
-        ("Image encoder", f"{image.get('name', '–')}, {data.get('image_size', '–')} px"),
-        ("Weights", _weights(image, started)),
-        ("Text encoder", "none" if run.method == "supervised" else f"{text.get('name', '–')}{frozen}"),
-        ("Parameters", parameters_of(run)),
-        ("Trained on", str(samples.get("summary") or "")),
-        ("Steps", _duration(run, optimisation)),
-        ("Batch size", _thousands(optimisation.get("batch_size"))),
-        ("Seed", str(runtime.get("seed", "–"))),
-    ]
-    environment = run.environment
-    for label, name in (("Device", "device"), ("Commit", "git_commit"), ("torch", "torch")):
-        value = _deep(environment, name)
-        if value is not None:
-            facts.append((label, str(value)[:60]))
-    return [(label, value) for label, value in facts if value]
-
-
-def _weights(image: Mapping[str, Any], started: Mapping[str, Any]) -> str:
-    """Write what the image encoder started from, in the words of the option; a missing entry is told as missing."""
-    origin = image.get("weights") or started.get("image_encoder") or "not recorded"
-    begun = started.get("init_from")
-    return f"weights: {origin}" + (f", then all of {begun}" if begun else "")
-
-
-def training_command(run: RunView) -> str:
-    """Write the command that repeats the training from the run's own frozen configuration."""
-    return shlex.join(["lingula", "pretrain", run.method, "--config", str(run.path / "config.yaml"), "--run", "NEW_FOLDER"])
-
-
-def evaluation_commands(task: str, runs: Sequence[RunView]) -> list[str]:
-    """Write the command behind each run's numbers; results of older versions do not say theirs."""
-    commands = []
-    for run in runs:
-        for name in (task, "supervised"):
-            if name in run.results:
-                options = run.results[name].protocol.get("options")
-                where = f"lingula evaluate {shlex.quote(str(run.path))} "
-                commands.append(where + options if options else f"{where}… (options not recorded by the version that wrote it)")
-                break
-    return commands
-
-
-def parameters_of(run: RunView) -> str:
-    """Write trainable and total parameters, where the environment has them."""
-    trainable = _number(run.environment, "trainable")
-    total = _number(run.environment, "total")
-    if trainable is None or total is None:
-        return ""
-    return f"{_thousands(trainable)} trainable of {_thousands(total)} ({100 * float(trainable) / max(float(total), 1):.0f} %)"
-
-
-def _duration(run: RunView, optimisation: Mapping[str, Any]) -> str:
-    done = max((int(entry["step"]) for entry in run.metrics if "step" in entry), default=None)
-    planned = optimisation.get("steps")
-    if done is None:
-        return _thousands(planned) if planned else ""
-    return f"{_thousands(done)} of {_thousands(planned)}" if planned and planned != done else _thousands(done)
+    look = figures.looks([run.name for run in runs])
+    return [(run, look[run.name].colour) for run in runs]
 
 
 def data_facts(runs: Sequence[RunView]) -> list[dict[str, Any]]:
@@ -165,36 +115,90 @@ def task_section(task: str, runs: Sequence[RunView]) -> dict[str, Any]:
     """Return everything that the page shows about one task."""
     results = results_for(task, runs)
     any_result = next(iter(results.values()))
-    colour = figures.colours(list(results))
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for key in keys_for(task, results):
-        found = [result.find(*key) for result in results.values()]
-        groups.setdefault(setting_name(task, key[2]) if key[2] else "", []).append(_table_row(task, key, found))
-    classify = task in CLASSIFICATION
-    setting = any_result.settings[-1]
+    look = figures.looks([run.name for run in runs])
+    own, classify = has_own_layout(task), task in CLASSIFICATION
+    setting = any_result.settings[-1] if any_result.rows else ""
     curves = {name: calibration(result) for name, result in results.items()} if classify else {}
     several = len(any_result.protocol.get("findings", [])) > 1
+    grid, parts = (None, None) if own else (metric_grid(results), subgroup_grid(results))
     return {
         "id": task,
-        "title": TITLES[task],
+        "anchor": figures.slug(task),
+        "title": title_of(task),
+        "thresholds": classify,
         "store": any_result.store,
         "split": any_result.split,
         "n": max((row.n for row in any_result.rows), default=0),
-        "columns": [{"name": n, "colour": colour[n], "ceiling": r.task == "supervised" != task} for n, r in results.items()],
-        "groups": groups,
-        "bars": figures.finding_bars(task, results, setting) if classify and several else "",
-        "bars_setting": setting_name(task, setting) if setting else "",
-        "roc": figures.roc_curves(results) if classify and len(any_result.settings) == 1 else "",
-        "spectrum": figures.singular_spectra(results) if task == "geometry" else "",
+        "columns": [{"name": n, "colour": look[n].colour, "ceiling": r.task == "supervised" != task} for n, r in results.items()],
+        "groups": _table_groups(task, results) if own else {},
+        "grid": grid and _grid_table(grid, look),
+        "grid_subgroups": parts and parts.lines and _grid_table(parts, look),
+        "bars": _bars(task, results, setting, several, look),
+        "bars_setting": PHRASE if task == "ground" else setting_name(task, setting) if setting else "",
+        "roc": figures.roc_curves(results, look) if classify and len(any_result.settings) == 1 else "",
+        "spectrum": figures.singular_spectra(results, look) if task == "geometry" else "",
         "intervals": INTERVALS.get(task, "bootstrap over patients"),
-        "calibration": figures.calibration_curves(task, curves),
+        "calibration": figures.calibration_curves(task, curves, look),
         "calibration_errors": figures.calibration_errors(curves),
         "phantom": any(result.phantom for result in results.values()),
         "commands": evaluation_commands(task, runs),
         "subgroups": subgroup_rows(results, setting) if classify else [],
         "notes": notes_of(results),
-        "protocol": protocol_rows(any_result),
+        "protocol": protocol_rows(results),
+        "pictures": picture_groups(task, runs),
     }
+
+
+def _table_groups(task: str, results: Mapping[str, TaskResult]) -> dict[str, list[dict[str, Any]]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for key in keys_for(task, results):
+        found = [result.find(*key) for result in results.values()]
+        groups.setdefault(setting_name(task, key[2]) if key[2] else "", []).append(_table_row(task, key, found))
+    return groups
+
+
+def _grid_table(grid: MetricGrid, look: Mapping[str, figures.Look]) -> dict[str, Any]:
+    """Return the table of a task that has no layout of its own here."""
+    groups = {
+        group: [
+            {
+                "name": each.name,
+                "run": each.run,
+                "colour": look[each.run].colour,
+                "n": each.n,
+                "cells": list(map(grid_cell, each.cells)),
+            }
+            for each in lines
+        ]
+        for group, lines in grid.groups.items()
+    }
+    return {"metrics": grid.metrics, "groups": groups, "several": len({line.run for line in grid.lines}) > 1}
+
+
+def _bars(task: str, results: Mapping[str, TaskResult], setting: str, several: bool, look: Mapping[str, figures.Look]) -> str:
+    """Draw AUROC per finding; of a task that has no layout here its first metric per label, where it has several labels."""
+    if task in CLASSIFICATION:
+        return figures.finding_bars(task, results, setting, look) if several else ""
+    if task == "ground":
+        return figures.finding_bars(task, results, PHRASE, look) if several else ""
+    rows = [row for result in results.values() for row in result.rows if row.setting == setting]
+    labels = {row.label for row in rows} - {"", MACRO}
+    return "" if has_own_layout(task) or len(labels) < 2 else figures.finding_bars(task, results, setting, look, rows[0].metric)
+
+
+def picture_groups(task: str, runs: Sequence[RunView]) -> list[dict[str, Any]]:
+    """Return each run's pictures of a task; a wide one takes the whole width of the page."""
+    return [
+        {"name": run.name, "colour": colour, "pictures": [_picture(task, each) for each in run.pictures[task]]}
+        for run, colour in _coloured(runs)
+        if run.pictures.get(task)
+    ]
+
+
+def _picture(task: str, picture: SavedPicture) -> dict[str, Any]:
+    alt = picture.caption or f"Picture of {title_of(task)}, without a caption"
+    wide = picture.width > WIDE * picture.height
+    return {"png": picture.png, "caption": picture.caption, "alt": alt, "wide": wide}
 
 
 def notes_of(results: Mapping[str, TaskResult]) -> list[str]:
@@ -219,9 +223,9 @@ def _table_row(task: str, key: tuple[str, str, str], found: list[ResultRow | Non
 
 
 def _best(metric: str, found: list[ResultRow | None]) -> ResultRow | None:
-    """Return the best row of several; none stands out alone."""
+    """Return the best row of several; none stands out alone or among equals."""
     rows = [row for row in found if row is not None and row.value is not None]
-    if len(rows) < 2:
+    if len({row.value for row in rows}) < 2:
         return None
     choose = min if metric == "median rank" else max
     return choose(rows, key=lambda row: row.value if row.value is not None else 0.0)
@@ -247,17 +251,34 @@ def _plain(row: ResultRow | None) -> dict[str, str]:
     return {"value": value, "interval": rest.rstrip("]")}
 
 
-def protocol_rows(result: TaskResult) -> list[tuple[str, str]]:
-    """Return the task's protocol as name and text; prompts are written out."""
-    rows = []
-    for name, value in result.protocol.items():
-        if name == "options":
-            continue
-        if name == "prompts" and isinstance(value, dict):
-            rows += [(f"prompts: {f}", f"+ {' · '.join(p['positive'])}  − {' · '.join(p['negative'])}") for f, p in value.items()]
-        elif value not in (None, [], ""):
-            rows.append((name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+def protocol_rows(results: Mapping[str, TaskResult]) -> list[tuple[str, str]]:
+    """Return the task's protocol as name and text, once; what differs between runs is told for each."""
+    told = {run: dict(_protocol(result)) for run, result in results.items()}
+    rows: list[tuple[str, str]] = []
+    for name in dict.fromkeys(name for each in told.values() for name in each):
+        values = {run: each[name] for run, each in told.items() if name in each}
+        alike = len(set(values.values())) == 1
+        rows += [(name, next(iter(values.values())))] if alike else [(f"{name}, {run}", text) for run, text in values.items()]
     return rows
+
+
+def _protocol(result: TaskResult) -> Iterator[tuple[str, str]]:
+    """Yield one result's protocol; prompts are written out."""
+    for name, value in result.protocol.items():
+        if name == "prompts" and isinstance(value, dict):
+            for finding, sides in value.items():
+                yield f"prompts: {finding}", f"+ {' · '.join(sides['positive'])}  − {' · '.join(sides['negative'])}"
+        elif name != "options" and value not in (None, [], ""):
+            yield name, _text(value)
+
+
+def _text(value: Any) -> str:
+    """Write a value of a protocol for people: numbers with four digits, no brackets."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return ("; " if any(isinstance(each, Mapping) for each in value) else ", ").join(map(_text, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def sample_cards(runs: Sequence[RunView]) -> list[dict[str, Any]]:
@@ -293,40 +314,3 @@ def _mark(said: Said) -> str:
 
 def _words(said: Said) -> str:
     return "unknown" if said.truth is None else "present" if said.truth else "absent"
-
-
-def settings_of(run: RunView) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return the complete configuration and environment, flattened, for the page's appendix."""
-    groups = [(name, _flatten(run.config[name])) for name in SHOWN_SETTINGS if name in run.config]
-    rest = {key: value for key, value in run.config.items() if key not in SHOWN_SETTINGS}
-    groups += [("other", _flatten(rest))] if rest else []
-    environment = {key: value for key, value in run.environment.items() if key != "data"}
-    return [*groups, ("environment", _flatten(environment))] if environment else groups
-
-
-def _flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        return [row for key, inner in value.items() for row in _flatten(inner, f"{prefix}.{key}" if prefix else str(key))]
-    return [(prefix or "value", ", ".join(map(str, value)) if isinstance(value, list) else str(value))]
-
-
-def _group(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    value = config.get(name)
-    return dict(value) if isinstance(value, Mapping) else {}
-
-
-def _deep(values: Mapping[str, Any], name: str) -> Any:
-    """Find a plain value by its key, at any depth."""
-    if name in values and not isinstance(values[name], Mapping | list):
-        return values[name]
-    inner = (_deep(value, name) for value in values.values() if isinstance(value, Mapping))
-    return next((value for value in inner if value is not None), None)
-
-
-def _number(environment: Mapping[str, Any], name: str) -> float | None:
-    value = _deep(_group(environment, "parameters"), name)
-    return value if isinstance(value, int | float) else None
-
-
-def _thousands(value: Any) -> str:
-    return f"{value:,}".replace(",", "\u202f") if isinstance(value, int | float) else "–"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from pydantic import Field, PrivateAttr
 from lingula.core.config import Config
 from lingula.core.errors import UserError
 from lingula.core.files import atomic_file, read_json, write_json
+from lingula.evaluation.pictures import Picture, save_pictures
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,6 +21,10 @@ RESULT = "result.json"
 PREDICTIONS = "predictions.parquet"
 CLASSIFICATION = ("zero-shot", "probe", "fine-tune", "supervised")
 """Tasks that score findings in images."""
+RANKING = ("retrieve",)
+"""Tasks that rank a gallery."""
+MASKS = ("segment",)
+"""Tasks that compare masks."""
 
 
 class ResultRow(Config):
@@ -58,11 +64,17 @@ class TaskResult(Config):
     protocol: dict[str, Any] = Field(default_factory=dict)
     """The numbers that define the task: filters, fractions, gallery, prompts, seed."""
     _predictions: pa.Table | None = PrivateAttr(default=None)
+    _pictures: Sequence[Picture] | None = PrivateAttr(default=None)
     _folder: Path | None = PrivateAttr(default=None)
 
     def with_predictions(self, predictions: pa.Table) -> TaskResult:
         """Attach the predictions; they are saved beside the numbers."""
         self._predictions = predictions
+        return self
+
+    def with_pictures(self, pictures: Sequence[Picture]) -> TaskResult:
+        """Attach pictures for the report page; they are saved beside the numbers, in the place of earlier ones."""
+        self._pictures = pictures
         return self
 
     @property
@@ -82,12 +94,14 @@ class TaskResult(Config):
         return self._predictions
 
     def save(self, folder: Path) -> None:
-        """Write `result.json` and `predictions.parquet`, each whole or not at all."""
+        """Write `result.json`, `predictions.parquet` and `pictures`, each whole or not at all."""
         import pyarrow.parquet as pq
 
         if self._predictions is not None:
             with atomic_file(folder / PREDICTIONS) as temporary:
                 pq.write_table(self._predictions, temporary, compression="zstd")
+        if self._pictures is not None:
+            save_pictures(folder, self._pictures)
         write_json(folder / RESULT, self.model_dump(mode="json"))
         self._folder = folder
 

@@ -13,6 +13,7 @@ from lingula.data.store import Store
 from lingula.data.store_schema import STORE_FILE
 from lingula.evaluation.cohort import data_counts, is_phantom
 from lingula.evaluation.evaluate import DATA, DIFFERENCE, TASKS
+from lingula.evaluation.pictures import SavedPicture, load_pictures
 from lingula.evaluation.result import RESULT, ResultRow, TaskResult
 from lingula.evaluation.samples import Sample, load_samples
 
@@ -30,6 +31,7 @@ class RunView:
         results: Task to its result.
         differences: Task to the paired difference from the weights the run started from.
         samples: A few images with what the model says about them.
+        pictures: Task to the pictures that it left for the page.
         data: Counts of the store: those of the evaluation, else of the environment, else the store itself.
     """
 
@@ -41,6 +43,7 @@ class RunView:
     results: dict[str, TaskResult] = field(default_factory=dict)
     differences: dict[str, list[ResultRow]] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
+    pictures: dict[str, list[SavedPicture]] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -55,7 +58,7 @@ class RunView:
         config = read_yaml(path / "config.yaml")
         evaluation = path / "evaluation"
         environment = _optional(path / "environment.json") or {}
-        results = {task: TaskResult.load(evaluation / task) for task in TASKS if (evaluation / task / RESULT).is_file()}
+        results = {task: TaskResult.load(evaluation / task) for task in _tasks_in(evaluation)}
         differences = {task: _optional(evaluation / task / DIFFERENCE) for task in results}
         return cls(
             name=name or path.name,
@@ -66,6 +69,7 @@ class RunView:
             results=results,
             differences={t: [ResultRow.from_values(r, t) for r in rows] for t, rows in differences.items() if rows},
             samples=load_samples(evaluation),
+            pictures={task: load_pictures(evaluation / task) for task in results},
             data=_optional(evaluation / DATA) or environment.get("data") or _count_store(config),
         )
 
@@ -81,6 +85,12 @@ class RunView:
         store = self.environment.get("store")
         trained_on = str(store.get("name", "")) if isinstance(store, dict) else ""
         return bool(self.data.get("phantom")) or is_phantom(trained_on) or any(r.phantom for r in self.results.values())
+
+
+def _tasks_in(evaluation: Path) -> list[str]:
+    """Return the tasks that left a result: ours in their order, then any other folder's by name."""
+    found = {path.parent.name for path in evaluation.glob(f"*/{RESULT}")}
+    return [*(task for task in TASKS if task in found), *sorted(found - set(TASKS))]
 
 
 def _count_store(config: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from lingula.evaluation.cohort import is_phantom, select_rows
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.embeddings import ImageEmbeddings, embed
 from lingula.evaluation.encoder import Encoder
+from lingula.evaluation.overlays import eight_bits
 from lingula.evaluation.prompts import NORMAL, choose_prompts, encode_prompts, phantom_prompts
 from lingula.evaluation.tasks.retrieve import draw_rows, group_texts, text_gallery, text_key
 from lingula.evaluation.tasks.zero_shot import prompt_scores
@@ -160,10 +161,7 @@ def _fetch(
 
 def png_base64(pixels: Pixels) -> str:
     """Encode an image as a small 8-bit PNG; 16-bit values are scaled between their 0.5th and 99.5th percentile."""
-    if pixels.dtype != np.uint8:
-        low, high = np.percentile(pixels, [0.5, 99.5])
-        pixels = (255 * np.clip((pixels - low) / max(high - low, 1), 0, 1)).astype(np.uint8)
-    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image = Image.fromarray(np.ascontiguousarray(eight_bits(pixels)))
     image.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)

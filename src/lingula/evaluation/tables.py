@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from lingula.core.errors import UserError
 from lingula.evaluation.comparison import paired_difference
-from lingula.evaluation.result import ResultRow, TaskResult
+from lingula.evaluation.metric_grid import MetricGrid, metric_grid
+from lingula.evaluation.result import RANKING, ResultRow, TaskResult
 from lingula.evaluation.run_view import RunView
 from lingula.evaluation.scored import MACRO
 
@@ -20,6 +21,7 @@ HEADLINES = {
     "fine-tune": ("AUROC", "AUPRC"),
     "geometry": ("effective rank", "mean correlation", "uniformity", "alignment", "Fisher ratio"),
     "supervised": ("AUROC", "AUPRC", "F1", "MCC"),
+    "ground": ("pointing", "IoU", "Dice", "CNR", "AUROC", "right side", "shift"),
 }
 """Metrics that the short tables show; retrieval shows what its directions are judged by."""
 TITLES = {
@@ -28,8 +30,21 @@ TITLES = {
     "fine-tune": "Fine-tuning",
     "supervised": "Supervised classification",
     "retrieve": "Retrieval",
+    "segment": "Segmentation",
+    "detect": "Detection",
+    "ground": "Grounding",
     "geometry": "Geometry of the embeddings",
 }
+
+
+def title_of(task: str) -> str:
+    """Write a task's name for a heading; one that has no title of its own is called by its name."""
+    return TITLES.get(task, task.replace("-", " ").capitalize())
+
+
+def has_own_layout(task: str) -> bool:
+    """Whether a task's table has rows of metrics and columns of runs; every other task gets the grid of label × metric."""
+    return task in HEADLINES or task in RANKING
 
 
 def cell(row: ResultRow | None, digits: int = 3, times: bool = False) -> str:
@@ -49,7 +64,7 @@ def cell(row: ResultRow | None, digits: int = 3, times: bool = False) -> str:
     if times and row.chance and row.metric != "median rank":
         ratio = row.value / row.chance
         text += f" {ratio:.0f}×" if ratio >= 10 else f" {ratio:.1f}×"
-    return text
+    return text.replace("-", "−")
 
 
 def results_for(task: str, runs: Sequence[RunView]) -> dict[str, TaskResult]:
@@ -61,12 +76,13 @@ def results_for(task: str, runs: Sequence[RunView]) -> dict[str, TaskResult]:
 
 
 def tasks_of(runs: Sequence[RunView]) -> list[str]:
-    """Return the tasks that any run has, in the usual order; supervised results hide in zero-shot where that exists."""
-    tasks = [task for task in TITLES if any(task in run.results for run in runs)]
+    """Return the tasks that any run has: ours in the usual order, then any other; supervised results hide in zero-shot."""
+    found = dict.fromkeys(task for run in runs for task in run.results)
+    tasks = [*(task for task in TITLES if task in found), *(task for task in found if task not in TITLES)]
     return [task for task in tasks if not (task == "supervised" and "zero-shot" in tasks)]
 
 
-def keys_for(task: str, results: dict[str, TaskResult], detail: bool = False) -> list[tuple[str, str, str]]:
+def keys_for(task: str, results: Mapping[str, TaskResult], detail: bool = False) -> list[tuple[str, str, str]]:
     """Return metric, label, setting of the rows that a table shows; with `detail` also AUROC per finding."""
     shown = {
         (row.metric, row.label, row.setting)
@@ -96,7 +112,7 @@ def _only_finding(result: TaskResult) -> bool:
 
 
 def table_for(task: str, runs: Sequence[RunView], detail: bool = False) -> Table:
-    """Build a task's table: one row per metric, one column per run, then chance.
+    """Build a task's table: one row per metric, one column per run, then chance; of a task unknown here, its grid.
 
     Args:
         task: The task.
@@ -105,8 +121,10 @@ def table_for(task: str, runs: Sequence[RunView], detail: bool = False) -> Table
     """
     results = results_for(task, runs)
     any_result = next(iter(results.values()))
-    title = f"{TITLES[task]}: {any_result.store}, {any_result.split}" + (" (phantom numbers)" if any_result.phantom else "")
+    title = f"{title_of(task)}: {any_result.store}, {any_result.split}" + (" (phantom numbers)" if any_result.phantom else "")
     table = Table(title=title, title_justify="left", title_style="bold")
+    if not has_own_layout(task):
+        return _fill_grid(table, metric_grid(results))
     table.add_column("", overflow="fold", min_width=22)
     for name, result in results.items():
         ceiling = result.task == "supervised" and task == "zero-shot"
@@ -127,6 +145,30 @@ def table_for(task: str, runs: Sequence[RunView], detail: bool = False) -> Table
         indent = "  " if setting else ""
         table.add_row(indent + row_name(key), *cells, "–" if chance is None else f"{chance:.{digits}f}")
     return table
+
+
+def _fill_grid(table: Table, grid: MetricGrid) -> Table:
+    several = len({line.run for line in grid.lines}) > 1
+    for name in ("", *(["run"] if several else [])):
+        table.add_column(name, overflow="fold")
+    for name in ("n", *grid.metrics):
+        table.add_column(name, justify="right", overflow="fold")
+    for group, lines in grid.groups.items():
+        table.add_section()
+        if group:
+            table.add_row(group, style="italic")
+        for line in lines:
+            names = [("  " if group else "") + line.name, *([line.run] if several else [])]
+            table.add_row(*names, str(line.n), *("\n".join(part for part in grid_cell(row) if part) for row in line.cells))
+    return table
+
+
+def grid_cell(row: ResultRow | None) -> tuple[str, str, str]:
+    """Write a number, its interval and its chance, each empty where there is none: `0.812`, `0.79 – 0.83`, `chance 0.500`."""
+    digits = 1 if row is not None and row.value is not None and abs(row.value) >= 10 else 3
+    value, _, rest = cell(row, digits).partition(" [")
+    chance = "" if row is None or row.chance is None else f"chance {row.chance:.{digits}f}"
+    return value, rest.rstrip("]").replace(", ", " – "), chance
 
 
 def row_name(key: tuple[str, str, str]) -> str:
@@ -152,19 +194,23 @@ def difference_lines(runs: Sequence[RunView], samples: int = 1000, seed: int = 0
             try:
                 rows = paired_difference(result, first[1], samples, seed, metrics=("AUROC",))
             except UserError as error:
-                lines.append(f"{TITLES[task]}: {error.problem}")
+                lines.append(f"{title_of(task)}: {error.problem}")
                 continue
-            lines += [f"{TITLES[task]}: {name} − {first[0]}: {_difference(task, row)}" for row in rows if _headline(row, result)]
+            lines += [
+                f"{title_of(task)}: {name} − {first[0]}: {_difference(task, row)}" for row in rows if _headline(row, result)
+            ]
     for run in runs:
         for task, differences in run.differences.items():
             chosen = [row for row in differences if _headline(row, run.results[task])]
-            lines += [f"{TITLES[task]}: {run.name} − its initial weights: {_difference(task, row)}" for row in chosen]
+            lines += [f"{title_of(task)}: {run.name} − its initial weights: {_difference(task, row)}" for row in chosen]
     return lines
 
 
 def _headline(row: ResultRow, result: TaskResult) -> bool:
     if row.metric == "recall@1":
         return True
+    if not has_own_layout(result.task):
+        return row.subgroup == "all" and row.label in ("", MACRO)
     return row.metric == "AUROC" and (row.label != MACRO if _only_finding(result) else row.label == MACRO)
 
 

@@ -6,13 +6,15 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from lingula.core.batch import Batch
-from lingula.core.types import FeatureMap, ImageFeatures, Images, Latents, Scalar, TextFeatures
+from lingula.core.types import AttentionMaps, FeatureMap, ImageFeatures, Images, Latents, Scalar, TextFeatures
 
 if TYPE_CHECKING:
     from lingula.models.radiograph_encoder import RadiographEncoder
+    from lingula.models.unet_decoder import UnetDecoder
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Embeddings:
 
     image: ImageFeatures
     text: TextFeatures | None = None
+    per_image: dict[str, Float[Tensor, batch]] = field(default_factory=dict)
+    """Numbers of each image that need its pixels (a dense loss), so that only `encode` can compute them."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,11 @@ class Method(nn.Module, ABC):
     needs_text: bool = True
     """Whether it trains on image-text pairs (else on images with labels)."""
 
+    @property
+    def rests_parts(self) -> bool:
+        """Whether parts of it get no gradient in some steps, which DDP must then look for."""
+        return False
+
     @abstractmethod
     def encode(self, batch: Batch) -> Embeddings:
         """Run the towers on this rank's samples."""
@@ -82,16 +91,27 @@ class Method(nn.Module, ABC):
         """Pooled image features before projection: what probes read."""
 
     @abstractmethod
-    def project_image(self, features: ImageFeatures) -> Latents:
-        """Image latents, L2-normalised, from pooled features; no columns for a method without text."""
+    def features_and_latents(self, images: Images) -> tuple[ImageFeatures, Latents]:
+        """What `image_features` and `encode_image` give, from one pass; no latent columns for a method without text."""
 
     def encode_image(self, images: Images) -> Latents:
         """Image latents, L2-normalised."""
-        return self.project_image(self.image_features(images))
+        return self.features_and_latents(images)[1]
 
     def encode_text(self, features: TextFeatures) -> Latents:
         """Text latents, L2-normalised, from the text encoder's pooled output."""
         raise TypeError(f"{type(self).__name__} has no text tower")
+
+    def at_step(self, step: int, steps: int) -> None:
+        """Hear from the loop, before each step, where the training is: step of steps, from 0. Most methods do not care."""
+
+    def attention_maps(self, images: Images) -> AttentionMaps | None:
+        """Attention of the pooling on the feature grid, `batch heads rows columns`; None for a method that pools otherwise."""
+        return None
+
+    def pretrained_decoder(self) -> UnetDecoder | None:
+        """The decoder that is pre-trained along with the image encoder; None where there is none."""
+        return None
 
     @abstractmethod
     def dense_features(self, images: Images) -> FeatureMap:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from lingula.core.precision import multiplies_fast_in_bf16
 from lingula.methods.text_descent import Note, descend
 from lingula.methods.tokeniser import MASK, SPECIAL
 from lingula.models.text_config import SmallLanguageModelConfig
-from lingula.models.text_encoder import TextEncoder, multiplies_fast_in_bf16
+from lingula.models.text_encoder import TextEncoder
 
 IGNORED = -100
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from lingula.core.config import Config
 from lingula.core.errors import UserError, nearest
-from lingula.methods import clip_config, m_flag_config, supervised_config
+from lingula.methods import clip_config, g2d_config, m_flag_config, supervised_config
 from lingula.methods.clip_config import ClipConfig
+from lingula.methods.g2d_config import G2DConfig
 from lingula.methods.m_flag_config import MFlagConfig
 from lingula.methods.supervised_config import SupervisedConfig
 
@@ -17,10 +18,20 @@ if TYPE_CHECKING:
     from lingula.models.encoder_config import ImageEncoderConfig
     from lingula.models.text_encoder import TextEncoder
 
-CONFIGS: dict[str, type[Config]] = {"clip": ClipConfig, "m-flag": MFlagConfig, "supervised": SupervisedConfig}
+CONFIGS: dict[str, type[Config]] = {
+    "clip": ClipConfig,
+    "m-flag": MFlagConfig,
+    "g2d": G2DConfig,
+    "supervised": SupervisedConfig,
+}
 """Method name to its configuration."""
 
-_PRESETS = {"clip": clip_config.PRESETS, "m-flag": m_flag_config.PRESETS, "supervised": supervised_config.PRESETS}
+_PRESETS = {
+    "clip": clip_config.PRESETS,
+    "m-flag": m_flag_config.PRESETS,
+    "g2d": g2d_config.PRESETS,
+    "supervised": supervised_config.PRESETS,
+}
 
 
 def presets(name: str) -> Mapping[str, dict[str, Any]]:
@@ -40,6 +51,7 @@ def build(
     text_encoder: TextEncoder | None = None,
     text_dimension: int | None = None,
     findings: Sequence[str] = (),
+    image_size: int | None = None,
 ) -> Method:
     """Build a method with its image encoder.
 
@@ -49,10 +61,12 @@ def build(
         text_encoder: A text encoder that is trained along; None where it is frozen (or there is none).
         text_dimension: Size of the pooled text features, where the text encoder is frozen.
         findings: The store's findings, for a supervised method that does not name its own.
+        image_size: Side of the images in pixels, for a method whose pooling has a place for each cell.
 
     Raises:
-        UserError: The image encoder cannot be built, or there is no finding to learn.
-        ValueError: A method with text is given neither a text encoder nor the size of its features.
+        UserError: The image encoder cannot be built or does not fit the method, or there is no finding to learn.
+        ValueError: A method with text is given neither a text encoder nor the size of its features, or the image size is
+            missing.
     """
     from lingula.models.radiograph_encoder import RadiographEncoder
 
@@ -61,7 +75,7 @@ def build(
 
         chosen = list(method.findings or findings)
         if not chosen:
-            raise UserError("there is no finding to learn", "Give the store labels, or choose clip or m-flag.")
+            raise UserError("there is no finding to learn", "Give the store labels, or choose clip, m-flag or g2d.")
         return Supervised(method, RadiographEncoder(image_encoder), chosen)
     size = text_dimension if text_encoder is None else text_encoder.dimension
     if size is None:
@@ -70,6 +84,12 @@ def build(
         from lingula.methods.m_flag import MFlag
 
         return MFlag(method, RadiographEncoder(image_encoder), size, text_encoder)
+    if isinstance(method, G2DConfig):
+        from lingula.methods.g2d import G2D
+
+        if image_size is None:
+            raise ValueError("G2D's attention pooling needs the image size")
+        return G2D(method, RadiographEncoder(image_encoder), image_size, size, text_encoder)
     if isinstance(method, ClipConfig):
         from lingula.methods.clip import Clip
 

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, embedding_bag, normalize
 
 from lingula.core.errors import UserError
+from lingula.core.precision import multiplies_fast_in_bf16
 from lingula.methods.text_descent import Note, descend
 from lingula.models.text_config import SmallLanguageModelConfig
-from lingula.models.text_encoder import TextEncoder, multiplies_fast_in_bf16
+from lingula.models.text_encoder import TextEncoder
 
 
 class TextPair(NamedTuple):

@@ -76,9 +76,10 @@ class Supervised(Method):
         features: ImageFeatures = self.image_encoder(images)
         return features
 
-    def project_image(self, features: ImageFeatures) -> Latents:
-        """Latents without a column: a supervised model shares no space with texts."""
-        return features[:, :0]
+    def features_and_latents(self, images: Images) -> tuple[ImageFeatures, Latents]:
+        """Pooled features, and latents without a column: a supervised model shares no space with texts."""
+        features = self.image_features(images)
+        return features, features[:, :0]
 
     def dense_features(self, images: Images) -> FeatureMap:
         """Raises TypeError: there is no text to compare cells with."""

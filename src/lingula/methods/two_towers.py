@@ -64,6 +64,11 @@ class TwoTowers(Method):
         """Image latents, L2-normalised, from pooled features."""
         return unit_vectors(self.image_head(features))
 
+    def features_and_latents(self, images: Images) -> tuple[ImageFeatures, Latents]:
+        """Pooled features, and the latents that the image head makes of them."""
+        features = self.image_features(images)
+        return features, self.project_image(features)
+
     def encode_text(self, features: TextFeatures) -> Latents:
         """Text latents, L2-normalised, from the text encoder's pooled output."""
         return unit_vectors(self.text_head(features))

@@ -32,6 +32,9 @@ class RadiographEncoder(nn.Module):
         UserError: Unknown name, an option the network does not have, or weights that are not there or do not fit.
     """
 
+    other_forwards = ("pyramid",)
+    """Methods besides `forward` that training calls."""
+
     def __init__(self, config: ImageEncoderConfig) -> None:
         super().__init__()
         self.channels: int = config.channels
@@ -46,13 +49,47 @@ class RadiographEncoder(nn.Module):
     def forward(self, images: Images) -> ImageFeatures:
         """Pooled features, `batch image_features`."""
         features = self._run(images)
-        if self.pooling == "mean-max":
-            cells = self._cells(features, images.shape[-2:])
-            return torch.cat([cells.mean(dim=(2, 3)), cells.amax(dim=(2, 3))], dim=1)
-        if features.ndim == 3:
+        if features.ndim == 3 and self.pooling == "mean":
             pooled: Tensor = self.model.forward_head(features, pre_logits=True)  # type: ignore[operator]
             return pooled
+        if self.pooling == "mean-max":
+            return _mean_max(self._cells(features, images.shape[-2:]))
         return self._norm(features.mean(dim=(2, 3), keepdim=True)).flatten(1)
+
+    def pool(self, grid: FeatureMap) -> ImageFeatures:
+        """Pool the last feature map of a network with a pyramid: what `forward` gives for the same images.
+
+        Args:
+            grid: `batch channels rows columns`, as `pyramid` returns it.
+        """
+        if self.pooling == "mean-max":
+            return _mean_max(self._norm(grid))
+        return self._norm(grid.mean(dim=(2, 3), keepdim=True)).flatten(1)
+
+    @property
+    def pyramid_channels(self) -> list[int]:
+        """Channels of the levels of `pyramid`, finest first.
+
+        Raises:
+            UserError: The network has no maps of falling resolution.
+        """
+        info = getattr(self.model, "feature_info", [])
+        if len({int(level["reduction"]) for level in info}) < 2:
+            name = type(self.model).__name__
+            raise UserError(f"the image encoder ({name}) has no feature pyramid", "Choose a convolutional one, e.g. resnet50.")
+        return [int(level["num_chs"]) for level in info]
+
+    def pyramid(self, images: Images) -> tuple[FeatureMap, list[FeatureMap]]:
+        """Return the last feature map and the maps of every level, finest first, from one pass through the network.
+
+        Raises:
+            UserError: The network has no maps of falling resolution.
+        """
+        _ = self.pyramid_channels
+        if images.shape[1] != self.channels:
+            images = images.expand(-1, self.channels, -1, -1)
+        last, levels = self.model.forward_intermediates(images)  # type: ignore[operator]
+        return last, list(levels)
 
     def feature_map(self, images: Images) -> FeatureMap:
         """Last feature map, `batch channels rows columns`; row 0 is at the top."""
@@ -84,6 +121,11 @@ class RadiographEncoder(nn.Module):
         """The norm that some networks (ConvNeXt) have behind their pooling; per cell on a whole map."""
         norm = getattr(getattr(self.model, "head", None), "norm", None)
         return grid if norm is None else norm(grid)
+
+
+def _mean_max(cells: FeatureMap) -> ImageFeatures:
+    """Mean and maximum over the cells, side by side."""
+    return torch.cat([cells.mean(dim=(2, 3)), cells.amax(dim=(2, 3))], dim=1)
 
 
 def _network(config: ImageEncoderConfig) -> nn.Module:

@@ -14,9 +14,10 @@ import torch
 
 from lingula.core.errors import UserError
 from lingula.core.files import atomic_folder, write_json
+from lingula.core.precision import multiplies_fast_in_bf16
 from lingula.core.progress import ProgressBar
 from lingula.core.types import TextFeatures
-from lingula.models.text_encoder import TextEncoder, multiplies_fast_in_bf16
+from lingula.models.text_encoder import TextEncoder
 
 PART_TEXTS = 16384
 """Texts that are encoded, sorted by length and committed together."""

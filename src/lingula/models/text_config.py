@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -90,8 +91,16 @@ class TextEncoderConfig(Config):
     given: as published or as saved, else the mean."""
     max_tokens: int = Field(512, ge=2)
     """Longest text; what is longer is cut, and the share of cut texts is printed."""
+    padding: Literal["longest", "max"] = "longest"
+    """Pad a batch to its longest text, or always to `max_tokens`: slower, to reproduce code whose padding enters statistics."""
     frozen: bool = True
     """Keep the weights as they are, in evaluation mode; its outputs are then cached."""
+    frozen_layers: int = Field(default=0, ge=0)
+    """Lowest transformer layers that keep their weights where the others are trained."""
+    frozen_embeddings: bool = False
+    """Whether the token embeddings keep their weights too; with `frozen_layers` no gradient then reaches the lower layers."""
+    dropout: bool = True
+    """Whether an encoder that is trained drops out."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model; only for models you have read."""
     small: SmallLanguageModelConfig = SmallLanguageModelConfig()

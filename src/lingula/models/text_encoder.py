@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -40,6 +41,9 @@ class TextEncoder(nn.Module):
         frozen: No gradients, and evaluation mode whatever `train()` says, so that dropout never disturbs the targets.
     """
 
+    other_forwards = ("token_states",)
+    """Methods besides `forward` that training calls."""
+
     def __init__(
         self,
         model: nn.Module,
@@ -57,8 +61,31 @@ class TextEncoder(nn.Module):
         self.seen, self.cut = 0, 0
         self._warned = False
         self._padding_id: int = tokeniser.pad_token_id or 0
+        self.drops_out, self.pads_to_max = True, False
         self.requires_grad_(not frozen)
         self.train(not frozen)
+
+    def train_partly(self, frozen_layers: int, frozen_embeddings: bool, dropout: bool) -> Self:
+        """Keep the lowest layers of a trained encoder as they are, and its dropout off where asked for; in place.
+
+        Args:
+            frozen_layers: How many transformer layers, from below.
+            frozen_embeddings: Whether the token embeddings stay too.
+            dropout: Whether training mode drops out.
+
+        Raises:
+            UserError: The encoder has fewer layers.
+        """
+        layers = list(getattr(getattr(self.model, "encoder", None), "layer", []))
+        if frozen_layers > len(layers):
+            problem = f"text_encoder.frozen_layers is {frozen_layers}, but the text encoder has {len(layers)} transformer layers"
+            raise UserError(problem, "Lower it.")
+        for layer in layers[:frozen_layers]:
+            layer.requires_grad_(False)
+        if frozen_embeddings:
+            self.model.embeddings.requires_grad_(False)
+        self.drops_out = dropout
+        return self.train(self.training)
 
     @property
     def dimension(self) -> int:
@@ -78,8 +105,8 @@ class TextEncoder(nn.Module):
         return next(self.model.parameters()).device
 
     def train(self, mode: bool = True) -> Self:
-        """Switch between training and evaluation mode; a frozen encoder stays in evaluation mode."""
-        return super().train(mode and not self.frozen)
+        """Switch between training and evaluation mode; one that is frozen or does not drop out stays in evaluation mode."""
+        return super().train(mode and not self.frozen and self.drops_out)
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token numbers of each text, cut to `max_tokens`; counts in `seen` and `cut` how many were cut."""
@@ -98,9 +125,10 @@ class TextEncoder(nn.Module):
         return tokens
 
     def pad(self, ids: Sequence[Sequence[int]]) -> Tokens:
-        """Pad lists of token numbers to the longest of them."""
+        """Pad lists of token numbers to the longest of them, or to `max_tokens` where `pads_to_max`."""
         lengths = torch.tensor([len(row) for row in ids], dtype=torch.long)
-        mask = torch.arange(max(int(lengths.max()), 1) if len(ids) else 1) < lengths[:, None]
+        longest = max(int(lengths.max()), 1) if len(ids) else 1
+        mask = torch.arange(self.max_tokens if self.pads_to_max else longest) < lengths[:, None]
         padded = torch.full(mask.shape, self._padding_id, dtype=torch.long)
         padded[mask] = torch.tensor([number for row in ids for number in row], dtype=torch.long)
         return Tokens(padded, mask)
@@ -113,13 +141,20 @@ class TextEncoder(nn.Module):
             message = f"{self.cut} of {self.seen} texts ({share:.1f} %) are longer than {self.max_tokens} tokens and were cut"
             warnings.warn(message, stacklevel=3)
 
-    def forward(self, tokens: Tokens) -> TextFeatures:
+    def forward(self, tokens: Tokens, states: bool = False) -> TextFeatures:
         """Encode tokenised texts.
+
+        Args:
+            tokens: What `tokenise` gives.
+            states: Give the last hidden states instead, `batch tokens features`.
 
         Returns:
             `batch text_features`, fp32; without gradient where the encoder is frozen.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            if states:
+                last: Tensor = self.model(input_ids=tokens.ids, attention_mask=tokens.mask.long()).last_hidden_state
+                return last
             output = self.model(input_ids=tokens.ids, attention_mask=tokens.mask.long(), output_hidden_states=True)
             hidden = output.hidden_states or (output.last_hidden_state,)
             if self.statistics is None:
@@ -128,6 +163,11 @@ class TextEncoder(nn.Module):
             weights = self.statistics.token_weights[tokens.ids] * tokens.mask
             features: TextFeatures = self.statistics(self.pooling(hidden, weights))
             return features
+
+    def token_states(self, tokens: Tokens) -> Float[Tensor, "batch tokens features"]:
+        """Return the last hidden state of every token, padding included, in the precision it was computed in."""
+        states: Tensor = self(tokens, states=True)
+        return states
 
     def fingerprint(self) -> str:
         """Return a SHA-256 of everything that decides the features: weights, tokeniser, pooling and its statistics, length."""
@@ -179,6 +219,9 @@ def load_text_encoder(source: TextEncoderConfig | Path | str) -> TextEncoder:
         raise UserError(f"the text encoder {config.name} has no projection head", "Set text_encoder.pooling to mean or cls.")
     projection = head if pooling.kind == "projection" else None
     encoder = TextEncoder(model, tokeniser, pooling, statistics, config.frozen, projection)
+    encoder.pads_to_max = config.padding == "max"
+    if not config.frozen:
+        encoder.train_partly(config.frozen_layers, config.frozen_embeddings, config.dropout)
     if recipe is not None and pooling.kind == recipe.pooling and encoder.dimension != recipe.dimension:
         message = f"{folder} gives {encoder.dimension} features, {config.name} as published {recipe.dimension}"
         raise UserError(message, "Check text_encoder.folder.")
@@ -239,11 +282,6 @@ def _load_auto(folder: Path, config: TextEncoderConfig) -> tuple[Any, Any]:
         message = f"the weights of {config.name} lack {len(missing)} tensors of the model, e.g. {min(missing)}"
         raise UserError(message, "They would be random numbers: download the complete model again.")
     return model, tokeniser
-
-
-def multiplies_fast_in_bf16(device: torch.device) -> bool:
-    """Tell whether a device has hardware for bf16 matrix products; elsewhere bf16 autocast is slower than fp32."""
-    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def _bytes_of(value: Tensor) -> bytes:

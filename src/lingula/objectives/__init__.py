@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from lingula.objectives.alignment import alignment_loss
 from lingula.objectives.contrastive import contrastive_loss
-from lingula.objectives.dice_bce import dice_bce_loss
+from lingula.objectives.dice_bce import dice_bce_loss, dice_bce_of_each
 from lingula.objectives.orthogonality import effective_rank, orthogonality_floor, orthogonality_loss
 from lingula.objectives.pseudo_masks import pseudo_masks
+from lingula.objectives.segmentation import segmentation_loss
+from lingula.objectives.yolo_loss import AssignedBoxes, yolo_loss
 
 __all__ = [
+    "AssignedBoxes",
     "alignment_loss",
     "contrastive_loss",
     "dice_bce_loss",
+    "dice_bce_of_each",
     "effective_rank",
     "orthogonality_floor",
     "orthogonality_loss",
     "pseudo_masks",
+    "segmentation_loss",
+    "yolo_loss",
 ]

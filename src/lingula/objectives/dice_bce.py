@@ -19,19 +19,36 @@ RELEASED_SMOOTHING, RELEASED_CROSS_ENTROPY = 1e-5, 0.2
 
 
 def dice_bce_loss(logits: Masks, target: Masks, form: Form = "sound") -> Scalar:
-    """Dice plus binary cross-entropy of logits p = σ(x) against a mask t.
-
-    - `sound`: ½ (mean over images of 1 − (2 Σ p t + 1) / (Σ p + Σ t + 1), plus mean cross-entropy). Images with an empty mask are
-      skipped; where all are empty the loss is 0 and its gradient too.
-    - `paper`: ½ (Σ over images of 1 − 2 Σ p t / (Σ p + Σ t), plus Σ of the cross-entropy), each over the number of images. As
-      printed, the ratio is taken per pixel, where it is undefined at 0; we read it as the ratio of sums.
-    - `released`: 1 − (2 Σ x t + 1e-5) / (Σ x + Σ t + 1e-5) on raw logits, mean over images, + 0.2 mean cross-entropy: unbounded,
-      and no overlap measure; as the official code has it.
+    """Mean over the images that count of `dice_bce_of_each`; 0, with zero gradient, where none counts.
 
     Args:
         logits: `batch masks height width`.
         target: `batch masks height width`, 0 to 1.
         form: Which of the three.
+
+    Raises:
+        ValueError: The shapes differ, the batch is empty, or there is no such form.
+    """
+    each, counts = dice_bce_of_each(logits, target, form)
+    return (each * counts).sum() / counts.sum().clamp_min(1)
+
+
+def dice_bce_of_each(logits: Masks, target: Masks, form: Form = "sound") -> tuple[Float[Tensor, batch], Float[Tensor, batch]]:
+    """Dice plus binary cross-entropy of logits p = σ(x) against a mask t, image by image.
+
+    - `sound`: ½ (1 − (2 Σ p t + 1) / (Σ p + Σ t + 1) + mean cross-entropy). Images with an empty mask do not count.
+    - `paper`: ½ (1 − 2 Σ p t / (Σ p + Σ t) + Σ of the cross-entropy). As printed, the ratio is taken per pixel, where it is
+      undefined at 0; we read it as the ratio of sums, and the sum over images as their mean.
+    - `released`: 1 − (2 Σ x t + 1e-5) / (Σ x + Σ t + 1e-5) on raw logits + 0.2 mean cross-entropy: unbounded, and no overlap
+      measure; as the official code has it.
+
+    Args:
+        logits: `batch masks height width`.
+        target: `batch masks height width`, 0 to 1.
+        form: Which of the three.
+
+    Returns:
+        The loss of each image, 0 where it does not count, and 1 or 0 for whether it counts; `batch` each.
 
     Raises:
         ValueError: The shapes differ, the batch is empty, or there is no such form.
@@ -44,14 +61,15 @@ def dice_bce_loss(logits: Masks, target: Masks, form: Form = "sound") -> Scalar:
         logits = full_precision(logits).flatten(1)
         target = target.to(logits.dtype).flatten(1)
         cross_entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        all_count = torch.ones_like(logits[:, 0])
         if form == "released":
-            return _dice(logits, target, RELEASED_SMOOTHING).mean() + RELEASED_CROSS_ENTROPY * cross_entropy.mean()
+            return _dice(logits, target, RELEASED_SMOOTHING) + RELEASED_CROSS_ENTROPY * cross_entropy.mean(dim=1), all_count
         if form == "paper":
             tiny = torch.finfo(logits.dtype).tiny
-            return (_dice(logits.sigmoid(), target, 0.0, tiny) + cross_entropy.sum(dim=1)).mean() / 2
+            return (_dice(logits.sigmoid(), target, 0.0, tiny) + cross_entropy.sum(dim=1)) / 2, all_count
         known = (target > 0).any(dim=1)
         each = (_dice(logits.sigmoid(), target, 1.0) + cross_entropy.mean(dim=1)) / 2
-        return torch.where(known, each, 0.0).sum() / known.sum().clamp_min(1)
+        return torch.where(known, each, 0.0), known.to(logits.dtype)
 
 
 def _dice(values: Tensor, target: Tensor, smoothing: float, least: float = 0.0) -> Float[Tensor, batch]:

@@ -92,7 +92,7 @@ def build_method(
     """
     trained = text_encoder if text_encoder is not None and not config.text_encoder.frozen else None
     torch.manual_seed(random_key(config.runtime.seed, "weights"))
-    return build(config.method, config.image_encoder, trained, text_dimension, findings)
+    return build(config.method, config.image_encoder, trained, text_dimension, findings, config.data.image_size)
 
 
 def count_steps(config: OptimisationConfig, steps_per_epoch: int) -> int:

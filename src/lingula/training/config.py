@@ -84,8 +84,9 @@ class RuntimeConfig(Config):
 
     seed: int = Field(default=0, ge=0)
     """Keys every random draw: weights, order, augmentation, text views, dropout."""
-    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
-    """Number format of the encoders under autocast; losses are always fp32."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Number format of the encoders under autocast; losses are always fp32. `auto`: bf16 where the device has hardware for it,
+    else fp32; the run's config.yaml says which it was."""
     device: str = "auto"
     """cpu, cuda, or auto: the GPU where there is one."""
     parallel: Literal["ddp", "fsdp"] = "ddp"

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lingula.core.checkpoint import Checkpoints
+from lingula.core.checkpoint import STEADIER, Checkpoints
+from lingula.core.distributed import gather
 from lingula.core.errors import UserError
 from lingula.core.files import write_json
 from lingula.data.loader import StepBatch
@@ -25,7 +26,7 @@ def check_finite(value: Tensor, what: str, item: StepBatch, run: Path, checkpoin
     """Stop unless a number is finite.
 
     Args:
-        value: The number.
+        value: The number, the same on every process.
         what: Its name, `loss` or `gradient`.
         item: The batch it comes from.
         run: Where `stopped.json` is written.
@@ -35,29 +36,32 @@ def check_finite(value: Tensor, what: str, item: StepBatch, run: Path, checkpoin
         UserError: It is not; the studies, the last checkpoint and what to try are named.
     """
     if not math.isfinite(value.item()):
-        raise not_finite(f"the {what} of step {item.step + 1} is {value.item()}", item, run, checkpoints)
+        raise not_finite(f"the {what} of step {item.step + 1} is {value.item()}", item, run, checkpoints, value.device)
 
 
-def not_finite(problem: str, item: StepBatch, run: Path, checkpoints: Checkpoints) -> UserError:
-    """Return the error that names the studies, and leave all of them in `stopped.json`."""
-    guilty = studies_of_bad_inputs(item)
+def not_finite(problem: str, item: StepBatch, run: Path, checkpoints: Checkpoints, device: torch.device) -> UserError:
+    """Return the error that names the studies, and leave all of them in `stopped.json`; every process must come here.
+
+    The way on is a new run: a resumed one has the same numbers, batches and rates, and so comes to the same end.
+    """
+    guilty = studies_of_bad_inputs(item, device)
     write_json(run / STOPPED, {"step": item.step + 1, "problem": problem, "bad_inputs": guilty, "study_ids": item.study_ids})
     if guilty:
         return UserError(
             f"{problem}; images or text features that are not finite come from: {_listed(guilty)}",
-            f"Prepare the store anew without them{_intact(checkpoints)}.",
+            f"Prepare the store anew without them. {checkpoints.way_on()}",
         )
-    remedy = "Lower the learning rate or use --runtime.precision fp32"
-    return UserError(f"{problem}; its studies: {_listed(item.study_ids)}", f"{remedy}{_intact(checkpoints)}.")
+    return UserError(f"{problem}; its studies: {_listed(item.study_ids)}", checkpoints.way_on(STEADIER))
 
 
-def studies_of_bad_inputs(item: StepBatch) -> list[str]:
-    """List the studies of this process's samples whose image or text features are not finite."""
-    bad = torch.zeros(len(item.batch), dtype=torch.bool)
+def studies_of_bad_inputs(item: StepBatch, device: torch.device) -> list[str]:
+    """List the studies, of all processes' samples, whose image or text features are not finite."""
+    bad = torch.zeros(len(item.batch), dtype=torch.uint8)
     for values in (item.batch.images, item.batch.text_features):
         if values is not None:
             bad |= ~values.flatten(1).isfinite().all(1).cpu()
-    return [study for study, is_bad in zip(item.batch.study_ids, bad.tolist(), strict=True) if is_bad]
+    everywhere = gather(bad.to(device)).tolist()
+    return [study for study, is_bad in zip(item.study_ids, everywhere, strict=True) if is_bad]
 
 
 class Scaler:
@@ -105,8 +109,3 @@ class Scaler:
 
 def _listed(studies: list[str]) -> str:
     return ", ".join(studies[:8]) + (f" and {len(studies) - 8} more (all in {STOPPED})" if len(studies) > 8 else "")
-
-
-def _intact(checkpoints: Checkpoints) -> str:
-    steps = checkpoints.steps()
-    return f"; the checkpoint of step {steps[-1]} is intact, --resume goes on from it" if steps else ""

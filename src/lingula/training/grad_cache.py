@@ -35,7 +35,8 @@ def encode_in_parts(method: Method, batch: Batch, micro_batch_size: int | None) 
     starts = range(0, len(batch), micro_batch_size)
     parts = [_encode_again_later(method, batch[start : start + micro_batch_size]) for start in starts]
     texts = [part.text for part in parts if part.text is not None]
-    return Embeddings(torch.cat([part.image for part in parts]), torch.cat(texts) if texts else None)
+    per_image = {name: torch.cat([part.per_image[name] for part in parts]) for name in parts[0].per_image}
+    return Embeddings(torch.cat([part.image for part in parts]), torch.cat(texts) if texts else None, per_image)
 
 
 def _encode_again_later(method: Method, part: Batch) -> Embeddings:

@@ -19,6 +19,7 @@ from lingula.core.batch import Batch
 from lingula.core.checkpoint import WEIGHTS, Checkpoints
 from lingula.core.distributed import World, anyone
 from lingula.core.errors import UserError
+from lingula.core.precision import choose_precision
 from lingula.core.progress import ProgressBar
 from lingula.core.randomness import random_key
 from lingula.data.loader import StepBatch, TrainingLoader, dead_workers_explained
@@ -87,7 +88,8 @@ class Trainer:
         trains_text = loader.build.text is not None and loader.build.text.tokenise is not None
         self.spread = Spread(self.method, optimisation, runtime.parallel, self.world, trains_text)
         self.optimiser = build_optimiser(self.method, optimisation)
-        self.scaler = Scaler(device, enabled=runtime.precision == "fp16")
+        self.precision = choose_precision(runtime.precision, device)
+        self.scaler = Scaler(device, enabled=self.precision == "fp16")
         self.done = 0
         self.best: tuple[int, float] | None = None
 
@@ -140,6 +142,7 @@ class Trainer:
         torch.manual_seed(random_key(self.runtime.seed, item.step, self.world.rank, "step"))
         rate = learning_rate(item.step, self.steps, self.optimisation)
         set_learning_rate(self.optimiser, rate)
+        self.method.at_step(item.step, self.steps)
         with self._autocast():
             losses: Losses = self.spread.losses(self._on_device(item.batch), item.study_ids)
         check_finite(losses.total, "loss", item, self.run_folder, self.checkpoints)
@@ -151,7 +154,7 @@ class Trainer:
         updated = self.scaler.step(self.optimiser)
         if self.scaler.in_a_row > MOST_SKIPPED:
             problem = f"the gradients of {self.scaler.in_a_row} steps up to step {item.step + 1} are not finite"
-            raise not_finite(problem, item, self.run_folder, self.checkpoints)
+            raise not_finite(problem, item, self.run_folder, self.checkpoints, self.device)
         return losses, norm if updated else None, rate
 
     def _validate(self) -> dict[str, float]:
@@ -221,8 +224,7 @@ class Trainer:
         self.done = step
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        dtype = _DTYPES[self.runtime.precision]
-        return torch.autocast(self.device.type, dtype=dtype, enabled=self.runtime.precision != "fp32")
+        return torch.autocast(self.device.type, dtype=_DTYPES[self.precision], enabled=self.precision != "fp32")
 
     def _on_device(self, batch: Batch) -> Batch:
         batch = batch.to(self.device)

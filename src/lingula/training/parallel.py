@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from lingula.core.checkpoint import read_weights
-from lingula.core.distributed import World
+from lingula.core.distributed import World, total
 from lingula.core.errors import UserError
 from lingula.methods.base import Method
 from lingula.models.batch_norm import share_batch_norms
@@ -50,7 +50,7 @@ class Spread:
         if self.sharded:
             _shard(losses)
         elif world.size > 1:
-            self.losses = DistributedDataParallel(losses, find_unused_parameters=trains_text)
+            self.losses = DistributedDataParallel(losses, find_unused_parameters=trains_text or method.rests_parts)
 
     def weights(self) -> dict[str, Tensor]:
         """Return the whole state dict; every process must ask."""
@@ -106,23 +106,32 @@ def clip_gradients(method: nn.Module, most: float) -> Tensor:
     if not any(isinstance(gradient, DTensor) for gradient in gradients):
         whole: Tensor = nn.utils.clip_grad_norm_(method.parameters(), most)
         return whole
-    norms = [_whole(torch.linalg.vector_norm(gradient)) for gradient in gradients]
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    shared = [gradient.to_local() for gradient in gradients if isinstance(gradient, DTensor)]
+    alike = [gradient for gradient in gradients if not isinstance(gradient, DTensor)]
+    norm = (total(_sum_of_squares(shared)) + _sum_of_squares(alike)).sqrt()
     factor = min(most / (norm.item() + 1e-6), 1.0)
-    for gradient in gradients:
+    for gradient in [*shared, *alike]:
         gradient.mul_(factor)
     return norm
+
+
+def _sum_of_squares(tensors: Sequence[Tensor]) -> Tensor:
+    norms = [torch.linalg.vector_norm(tensor) for tensor in tensors]
+    return torch.stack(norms).square().sum() if norms else torch.zeros(())
 
 
 def _shard(losses: GlobalLosses) -> None:
     """Shard every tower as one unit and the rest as another; scalars (temperatures) stay whole on every process.
 
-    A scalar's gradient comes from the loss of the global batch, so it is the same on every process without a message.
+    A tower is fetched when its `forward` runs, or another of its methods that `other_forwards` names. A scalar's gradient comes
+    from the loss of the global batch, so it is the same on every process without a message.
     """
     scalars = {parameter for parameter in losses.parameters() if parameter.ndim == 0}
     for tower in losses.method.towers():
         if any(parameter.requires_grad for parameter in tower.parameters()):
             fully_shard(tower, ignored_params=scalars)
+            for name in getattr(tower, "other_forwards", ()):
+                register_fsdp_forward_method(tower, name)
     fully_shard(losses, ignored_params=scalars)
 
 

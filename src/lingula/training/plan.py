@@ -1,16 +1,20 @@
-"""What a configuration would do, without doing it: shapes, parameters, memory, steps."""
+"""What a configuration would do, without doing it: shapes, parameters, memory, steps, operations."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from lingula.core.batch import Batch
 from lingula.core.distributed import World, choose_device, world_from_environment
 from lingula.core.errors import UserError
+from lingula.core.precision import Precision, choose_precision
 from lingula.data.loader import TextPlan
 from lingula.data.store import Store
 from lingula.methods.base import Method
@@ -30,6 +34,31 @@ PROCESSES = (1, 4, 8)
 
 
 @dataclass(frozen=True)
+class Speed:
+    """How fast one process is: measured, or else assumed.
+
+    Args:
+        images_per_second: What one process was measured to train; None: not measured.
+        peak_tflops: Nominal rate of a GPU, 10¹² operations per second; 312 is bf16 on an A100, from its data sheet.
+        utilisation: The share of it that a training is assumed to reach; convolutions at 224 pixels stay far from all of it.
+    """
+
+    images_per_second: float | None = None
+    peak_tflops: float = 312.0
+    utilisation: float = 0.2
+
+    def __post_init__(self) -> None:
+        numbers = {"--peak-tflops": self.peak_tflops, "--utilisation": self.utilisation}
+        if self.images_per_second is not None:
+            numbers["--images-per-second"] = self.images_per_second
+        for name, value in numbers.items():
+            if not value > 0:
+                raise UserError(f"{name} is {value}", "Give a number above 0.")
+        if self.utilisation > 1:
+            raise UserError(f"--utilisation is {self.utilisation}", "Give a share of the nominal rate, at most 1.")
+
+
+@dataclass(frozen=True)
 class PlanSummary:
     """What `--dry-run` prints.
 
@@ -43,10 +72,11 @@ class PlanSummary:
         epochs: Passes over the training samples in all.
         weights: What the image encoder and the language model start from, in words.
         images: Images of all steps together.
+        operations: Floating-point operations of the encoders per image, forward and backward.
         checkpoint: Bytes of one checkpoint: weights, and AdamW's moments.
         checkpoints: How many of them stay.
         cache: Bytes of the cached text features; 0 where texts are encoded in every step.
-        speed: Images per second of one process, where the user has measured it.
+        speed: Of one process.
     """
 
     method: str
@@ -58,50 +88,60 @@ class PlanSummary:
     epochs: float
     weights: str
     images: int
+    operations: int
     checkpoint: int
     checkpoints: int
     cache: int
-    speed: float | None = None
+    speed: Speed
 
-    def hours(self, processes: int) -> float | None:
-        """Hours on so many processes if each is as fast as one alone: the least it can take; None without a measured speed."""
-        return None if self.speed is None else self.images / (self.speed * processes) / 3600
+    def hours(self, processes: int) -> float:
+        """Hours on so many processes if each is as fast as one alone: the least it can take."""
+        rate = self.speed.images_per_second
+        if rate is None:
+            rate = self.speed.peak_tflops * 1e12 * self.speed.utilisation / self.operations
+        return self.images / (rate * processes) / 3600
 
     def __str__(self) -> str:
         frozen = self.parameters.total - self.parameters.trainable
+        uncounted = " (and those of the frozen text encoder)" if self.cache and not frozen else ""
         lines = [f"method      {self.method}", f"samples     {self.samples}", f"weights     {self.weights}"]
         lines += [f"{name:<12}{' x '.join(map(str, shape))}" for name, shape in self.shapes.items()]
         lines += [
-            f"parameters  {self.parameters.total:,} in all, {self.parameters.trainable:,} trainable, {frozen:,} frozen",
+            f"parameters  {self.parameters.total:,} in all, {self.parameters.trainable:,} trainable, "
+            f"{frozen:,} frozen{uncounted}",
             f"memory      about {self.memory / 2**30:.2f} GiB per process",
             f"steps       {self.steps:,} ({self.epochs:.1f} epochs, {self.images:,} images)",
+            f"operations  {self.operations / 1e9:.2f} GFLOP per image, {self.operations * self.images / 1e15:,.2f} PFLOP in all",
             f"disk        {self.checkpoints * self.checkpoint / 2**30:.2f} GiB of checkpoints, "
             f"{self.cache / 2**30:.2f} GiB of text features",
         ]
-        if self.speed is None:
-            lines.append("hours       unknown: measure one GPU (benchmarks/training_step.py), then give --images-per-second")
+        times = ", ".join(f"{self.hours(count):.1f} on {count}" for count in PROCESSES)
+        if self.speed.images_per_second is not None:
+            lines.append(f"hours       at least {times} GPUs, at {self.speed.images_per_second:,.0f} images/s each")
         else:
-            times = ", ".join(f"{self.hours(count):.1f} on {count}" for count in PROCESSES)
-            lines.append(f"hours       at least {times} GPUs, at {self.speed:,.0f} images/s each")
+            assumed = f"{self.speed.peak_tflops:g} TFLOP/s at {self.speed.utilisation:.0%} utilisation"
+            lines.append(f"hours       not measured; estimate: {times} GPUs, if each gives {assumed}.")
+            lines.append("            Measure one (benchmarks/training_step.py), then give --images-per-second.")
         return "\n".join(lines)
 
 
-def describe_plan(config: PretrainConfig, pairs: int | None = None, images_per_second: float | None = None) -> PlanSummary:
+def describe_plan(config: PretrainConfig, pairs: int | None = None, speed: Speed | None = None) -> PlanSummary:
     """Build everything a training needs, run two samples through it, and say what a step would take.
 
     Args:
         config: What would be trained.
         pairs: Plan for so many training samples without a store and without any weights; None: for the store's own.
-        images_per_second: What one process was measured to train.
+        speed: What one process does, measured or assumed; None: assumed.
 
     Raises:
         UserError: The store, the weights or the configuration do not fit, as in the training itself.
     """
     choose_device(config.runtime.device)
-    return _plan_of_store(config, images_per_second) if pairs is None else _plan_of_size(config, pairs, images_per_second)
+    speed = speed or Speed()
+    return _plan_of_store(config, speed) if pairs is None else _plan_of_size(config, pairs, speed)
 
 
-def _plan_of_store(config: PretrainConfig, speed: float | None) -> PlanSummary:
+def _plan_of_store(config: PretrainConfig, speed: Speed) -> PlanSummary:
     store = Store.open(config.data.store)
     samples = choose_samples(config, store)
     encoder, dimension, text_parameters = _text_side(config, store, samples)
@@ -116,7 +156,7 @@ def _plan_of_store(config: PretrainConfig, speed: float | None) -> PlanSummary:
     return _summary(config, method, batch, parameter_report(method, frozen), samples.summary, per_epoch, texts, speed)
 
 
-def _plan_of_size(config: PretrainConfig, pairs: int, speed: float | None) -> PlanSummary:
+def _plan_of_size(config: PretrainConfig, pairs: int, speed: Speed) -> PlanSummary:
     """Plan without data: sizes of published language models are known, their weights are not needed.
 
     Raises:
@@ -158,7 +198,7 @@ def _summary(
     samples: str,
     steps_per_epoch: int,
     texts: int,
-    speed: float | None,
+    speed: Speed,
 ) -> PlanSummary:
     """Put sizes together; memory and speed are of one process."""
     share = config.optimisation.batch_size // world_from_environment().size
@@ -179,6 +219,7 @@ def _summary(
         epochs=steps / steps_per_epoch,
         weights=_starting_weights(config),
         images=steps * config.optimisation.batch_size,
+        operations=_operations(method, batch[:2]),
         checkpoint=4 * own.total + 8 * report.trainable,
         checkpoints=config.runtime.keep + 2,
         cache=4 * texts * features,
@@ -235,8 +276,25 @@ def _shapes(batch: Batch) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in tensors.items() if value is not None}
 
 
-def _activation_bytes(method: Method, batch: Batch, precision: str) -> int:
-    """Measure what the encoders keep for the backward pass of a batch."""
+def _operations(method: Method, batch: Batch) -> int:
+    """Count what the encoders do for a batch, forward and backward, per image; heads and losses are small beside it."""
+    counter = FlopCounterMode(display=False)
+    with counter:
+        parts = [part for part in _tensors(vars(method.train().encode(batch))) if part.requires_grad]
+        torch.stack([part.float().sum() for part in parts]).sum().backward()  # type: ignore[no-untyped-call]
+    method.zero_grad(set_to_none=True)
+    return int(counter.get_total_flops()) // len(batch.study_ids)
+
+
+def _tensors(values: Mapping[str, object]) -> list[Tensor]:
+    """Every tensor of nested values."""
+    nested = [_tensors(value) if isinstance(value, Mapping) else [value] for value in values.values()]
+    return [value for part in nested for value in part if isinstance(value, Tensor)]
+
+
+def _activation_bytes(method: Method, batch: Batch, precision: Precision | Literal["auto"]) -> int:
+    """Measure what the encoders keep for the backward pass of a batch; of a cut of a larger one, its own rows only."""
+    batch = batch if batch.images is None else replace(batch, images=batch.images.clone())
     own = {parameter.untyped_storage().data_ptr() for parameter in method.parameters()}
     kept: dict[int, int] = {}
 
@@ -246,7 +304,7 @@ def _activation_bytes(method: Method, batch: Batch, precision: str) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision != "fp32")
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=choose_precision(precision, torch.device("cpu")) != "fp32")
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), autocast:
         alive = method.train().encode(batch)
     del alive

@@ -22,6 +22,7 @@ from lingula.core.distributed import (
 )
 from lingula.core.errors import UserError
 from lingula.core.files import atomic_folder, write_json
+from lingula.core.precision import choose_precision
 from lingula.data.loader import TextPlan
 from lingula.data.reading import Reading
 from lingula.data.store import Store
@@ -81,7 +82,7 @@ def pretrain(
     world = world_from_environment()
     _check_request(overwrite, resume, init_from)
     device = choose_device(config.runtime.device, world)
-    _check_precision(config, device)
+    config = _with_precision(config, device, run if resume else None)
     _check_shares(config, world)
     store = Store.open(config.data.store)
     _check_folder(run, config, store, overwrite, resume)
@@ -125,13 +126,17 @@ def _weights_file(path: Path) -> Path:
     return path / WEIGHTS if (path / WEIGHTS).is_file() else Run(path).weights()
 
 
-def _check_precision(config: PretrainConfig, device: torch.device) -> None:
-    if config.runtime.precision != "fp16":
-        return
-    if device.type == "cpu":
+def _with_precision(config: PretrainConfig, device: torch.device, resumed: Path | None) -> PretrainConfig:
+    """Settle what `auto` means: what the device is fast in, or what a resumed run was begun with."""
+    precision = config.runtime.precision
+    if precision == "auto" and resumed is not None and resumed.is_dir():
+        precision = Run(resumed).config.runtime.precision
+    precision = choose_precision(precision, device)
+    if precision == "fp16" and device.type == "cpu":
         raise UserError("fp16 needs a GPU", "Give --runtime.precision bf16 or fp32.")
-    if config.runtime.parallel == "fsdp":
+    if precision == "fp16" and config.runtime.parallel == "fsdp":
         raise UserError("fp16 does not go with --runtime.parallel fsdp", "Give --runtime.precision bf16.")
+    return config.model_copy(update={"runtime": config.runtime.model_copy(update={"precision": precision})})
 
 
 def _check_shares(config: PretrainConfig, world: World) -> None:

@@ -32,7 +32,8 @@ class GlobalLosses(nn.Module):
         """
         own = encode_in_parts(self.method, batch, self.micro_batch_size)
         text = None if own.text is None else gather_with_gradient(_full_precision(own.text))
-        whole = Embeddings(gather_with_gradient(_full_precision(own.image)), text)
+        per_image = {name: gather_with_gradient(_full_precision(own.per_image[name])) for name in sorted(own.per_image)}
+        whole = Embeddings(gather_with_gradient(_full_precision(own.image)), text, per_image)
         return self.method.losses(whole, _gather_batch(batch, study_ids))
 
 

@@ -263,6 +263,26 @@ def test_boxes_and_masks_lie_beside_the_table(make_table: MakeTable) -> None:
     assert bare.regions == []
 
 
+@pytest.mark.parametrize(("dialect", "first"), [("relative", "50 3 37 2"), ("absolute", "51 3 91 2")])
+def test_masks_may_be_run_lengths(make_table: MakeTable, dialect: str, first: str) -> None:
+    path = make_table([{"image": f"{number}.png"} for number in range(3)])
+    cells = [("0.png", first), ("0.png", "1 2"), ("1.png", " -1"), ("2.png", "1 2 3"), ("2.png", "1199 2")]
+    rows = ["image, rle,label", *(f"{image},{cell},Pneumothorax" for image, cell in cells)]
+    (path.parent / "masks.csv").write_text("\n".join(rows))
+    source = CsvSource(path, config=CsvConfig(rle_dialect=dialect))
+    drawn, healthy, broken = (source.read(study, 0) for study in source)
+    expected = np.zeros((40, 30), bool)
+    expected[10:13, 1] = expected[10:12, 2] = True
+    np.testing.assert_array_equal(drawn.masks[0], expected)
+    assert drawn.regions[0].box == (1, 10, 3, 13)
+    assert (drawn.regions[0].finding, len(drawn.regions)) == ("Pneumothorax", 2)
+    assert healthy.regions == []
+    assert healthy.problems == []
+    assert {path for path, _ in broken.problems} == {"2.png"}
+    assert "run lengths: 3 numbers are no pairs" in broken.problems[0][1]
+    assert len(broken.problems) == (2 if dialect == "relative" else 1)
+
+
 def test_boxes_of_unknown_images(make_table: MakeTable) -> None:
     path = make_table([{"image": "0.png"}])
     make_table([{"image": "1.png", "label": "a", "x1": 0, "y1": 0, "x2": 1, "y2": 1}], "data/boxes.csv", images=False)

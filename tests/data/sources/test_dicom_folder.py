@@ -106,6 +106,18 @@ def test_reports_are_joined_on_the_tag_that_the_table_has(
     assert source.skipped.get("row of the table without an image", 0) == ("9.9" in table)
 
 
+def test_what_tells_an_image_or_an_order_is_stored_only_where_it_is_asked_for(
+    archive: Path, make_reports: Callable[[str], Path]
+) -> None:
+    table = make_reports("Accession Number,SOPInstanceUID,findings,ward\nA2,1.2.1,Other.,7\n")
+    extras = [study.extra for study in DicomSource(archive, table)]
+    assert [extra.get("ward") for extra in extras].count("7") == 1
+    assert not {"Accession Number", "AccessionNumber", "SOPInstanceUID"} & {name for extra in extras for name in extra}
+    asked = CsvConfig(extra_columns=("Accession Number", "SOPInstanceUID"))
+    extras = [study.extra for study in DicomSource(archive, table, columns=asked)]
+    assert [extra.get("Accession Number") for extra in extras if extra["SOPInstanceUID"] == "1.2.1"] == ["A2"]
+
+
 def test_the_tables_cells_go_before_the_header_and_the_headers_fill_its_blanks(
     archive: Path, make_reports: Callable[[str], Path]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -53,8 +54,8 @@ PIECES = (
 REPORTS = st.lists(PIECES, max_size=60).flatmap(lambda parts: st.sampled_from(["", " "]).map(lambda glue: glue.join(parts)))
 
 
-def check(text: str) -> None:
-    """Sections and sentences hold the whole text in its order; labels are what labels may be."""
+def check(text: str) -> str:
+    """Sections and sentences hold the whole text in its order; labels are what labels may be. Return what came of it."""
     visible = "".join(normalise_text(text).split())
     assert "".join("".join(part.heading + part.text for part in parse_report(text)).split()) == visible
     sentences = split_sentences(text)
@@ -64,6 +65,10 @@ def check(text: str) -> None:
     assert tuple(labels) == FINDINGS
     assert set(labels.values()) <= {1, 0, -1, None}
     assert all(template_key(text)) or not visible
+    if not visible:
+        return "nothing to see"
+    found = any(value is not None for value in labels.values())
+    return f"{'several sections' if len(parse_report(text)) > 1 else 'one section'}, {'with' if found else 'without'} a finding"
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -73,10 +78,18 @@ def test_generated_reports(text: str) -> None:
 
 
 @pytest.mark.soak
-@settings(max_examples=12_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(REPORTS)
-def test_twelve_thousand_generated_reports(text: str) -> None:
-    check(text)
+def test_twelve_thousand_generated_reports() -> None:
+    outcomes = Counter[str]()
+
+    @settings(max_examples=12_000, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+    @given(REPORTS)
+    def count(text: str) -> None:
+        outcomes[check(text)] += 1
+
+    count()
+    print(f"{outcomes.total()} generated reports: {dict(outcomes.most_common())}")
+    assert outcomes.total() >= 10_000
+    assert len(outcomes) == 5
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from blobs import GridEncoder, build_blobs
 
 from lingula.core.errors import UserError
 from lingula.evaluation.config import EvaluateConfig
+from lingula.evaluation.dense_scores import aggregate
 from lingula.evaluation.metrics import auroc
-from lingula.evaluation.tasks.zero_shot import RIDGE, choose_scoring, prompt_scores, run
+from lingula.evaluation.prompts import default_prompts, ensemble
+from lingula.evaluation.tasks.zero_shot import RIDGE, SCORINGS, Scoring, choose_scoring, prompt_scores, run
 
 
 def config(**values: Any) -> EvaluateConfig:
     return EvaluateConfig.from_values({"store": Path("x"), "bootstrap": 50, **values}, "test")
+
+
+def choose(
+    latents: np.ndarray, positive: np.ndarray, negative: np.ndarray, known: np.ndarray
+) -> tuple[Scoring, dict[str, float]]:
+    return choose_scoring({name: prompt_scores(latents, positive, negative, name) for name in SCORINGS}, known)
 
 
 def test_score_is_the_difference_of_cosines() -> None:
@@ -26,10 +35,10 @@ def test_scoring_is_chosen_by_validation_auroc() -> None:
     axes, rng = np.eye(3), np.random.default_rng(0)
     known = (rng.random((200, 1)) < 0.5).astype(float)
     latents = np.concatenate([known, 3 * rng.standard_normal((200, 1)), known], axis=1)
-    deaf = choose_scoring(latents, positive=axes[:1], negative=axes[2:], known=known)
+    deaf = choose(latents, positive=axes[:1], negative=axes[2:], known=known)
     assert deaf[0] == "positive"
     assert deaf[1] == {"difference": 0.5, "positive": 1.0, "unmixed": 1.0}
-    shared = choose_scoring(latents, positive=axes[:1] + axes[1:2], negative=axes[1:2], known=known)
+    shared = choose(latents, positive=axes[:1] + axes[1:2], negative=axes[1:2], known=known)
     assert shared[0] == "difference"
     assert shared[1]["difference"] == 1.0
 
@@ -50,7 +59,7 @@ def test_unmixing_takes_away_what_prompts_share() -> None:
     prompts = np.stack([frequent + common, rare + 0.9 * frequent + common, other + common])
     known = (rng.random((400, 3)) < (0.5, 0.2, 0.3)).astype(float)
     latents = known @ np.stack([3 * frequent, rare, other]) + 0.1 * rng.standard_normal((400, 4))
-    best, measured = choose_scoring(latents, prompts, -prompts, known)
+    best, measured = choose(latents, prompts, -prompts, known)
     assert best == "unmixed"
     assert measured["unmixed"] > measured["positive"] + 0.02
 
@@ -112,3 +121,74 @@ def test_findings_with_few_positives_are_named(make_store: Callable[..., Any], m
     store._labels[180:, 2] = 0
     store._labels[180:183, 2] = 1
     assert "Fewer than 10 positive images, so hardly a number: Pneumonia." in run(make_encoder(store), store, config()).notes
+
+
+def test_dense_scores_are_further_settings_and_leave_the_pooled_ones_alone() -> None:
+    store = build_blobs(96)
+    alone = run(GridEncoder(), store, config())
+    kinds = ["pooled", "dense-max", "dense-mean", "dense-attention"]
+    result = run(GridEncoder(), store, config(zero_shot_scores=kinds))
+    assert result.settings == ["", *kinds[1:]]
+    pooled = [row for row in result.predictions.to_pylist() if row["setting"] == ""]
+    np.testing.assert_equal(pooled, alone.predictions.to_pylist())
+    assert [row for row in result.rows if row.setting == ""] == alone.rows
+    assert list(result.protocol["scoring"]) == kinds
+    assert result.protocol["scoring"]["pooled"] == alone.protocol["scoring"]
+    only = run(GridEncoder(), store, config(zero_shot_scores=["dense-max"]))
+    assert only.settings == ["dense-max"]
+    assert only.rows == [row for row in result.rows if row.setting == "dense-max"]
+
+
+def test_dense_scores_equal_a_slow_loop_over_cells() -> None:
+    store, encoder = build_blobs(96), GridEncoder()
+    values = config(zero_shot_scores=["dense-max", "dense-mean", "dense-attention"], scoring="difference")
+    table = {
+        (row["setting"], row["row_id"], row["finding"]): row["score"]
+        for row in run(encoder, store, values).predictions.to_pylist()
+    }
+    prompts = default_prompts("Alpha")
+    positive, negative = (ensemble(list(encoder.encode_text(side))) for side in (prompts.positive, prompts.negative))
+    for row in store.rows("test")[:4]:
+        dense = encoder.dense_pixels([store.pixels(int(row))])[0]
+        attention = encoder.attention_pixels([store.pixels(int(row))])
+        assert attention is not None
+        cells = [(r, c) for r in range(8) for c in range(8)]
+        scores = np.array([dense[:, r, c] @ positive - dense[:, r, c] @ negative for r, c in cells])
+        weights = np.array([attention[0, :, r, c].mean() for r, c in cells])
+        name = store.column("row_id")[row]
+        assert table["dense-max", name, "Alpha"] == pytest.approx(scores.max(), abs=1e-6)
+        assert table["dense-mean", name, "Alpha"] == pytest.approx(scores.mean(), abs=1e-6)
+        assert table["dense-attention", name, "Alpha"] == pytest.approx((weights * scores).sum() / weights.sum(), abs=1e-6)
+
+
+def test_a_finding_of_one_cell_is_seen_by_the_maximum() -> None:
+    """The pooled image of an encoder whose cells differ by much else misses what one cell says."""
+    store = build_blobs(96)
+    rng = np.random.default_rng(0)
+    for row in range(len(store)):
+        image = np.where(store.pixels(row) > 60, store.pixels(row), rng.integers(0, 60, (16, 16))).astype(np.uint8)
+        store._rows[row]["pixels"] = image
+    result = run(GridEncoder(), store, config(zero_shot_scores=["dense-max"]))
+    found = result.find("AUROC", "macro", "dense-max")
+    assert found is not None
+    assert found.value == 1
+
+
+def test_dense_scores_need_a_grid_and_attention() -> None:
+    store = build_blobs(96)
+    with pytest.raises(UserError, match="no attention to weigh"):
+        run(GridEncoder(attends=False), store, config(zero_shot_scores=["dense-attention"]))
+    with pytest.raises(UserError, match="zero-shot dense-max needs"):
+        run(GridEncoder(findings=["Alpha"]), store, config(zero_shot_scores=["dense-max"]))
+    with pytest.raises(UserError, match="names each way once"):
+        config(zero_shot_scores=["pooled", "pooled"])
+
+
+def test_an_image_that_nothing_is_attended_to_in_counts_the_mean_of_its_cells() -> None:
+    cells = np.random.default_rng(0).normal(size=(2, 3, 4))
+    attention = np.stack([np.zeros((1, 2, 2)), np.array([[[0, 0], [0, 5.0]]])])
+    found = aggregate(cells, "dense-attention", attention)
+    np.testing.assert_allclose(found[0], cells[0].mean(axis=1))
+    np.testing.assert_allclose(found[1], cells[1, :, 3])
+    with pytest.raises(ValueError, match="attention is needed"):
+        aggregate(cells, "dense-attention")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lingula.core.config import Config
+from lingula.data.run_length import RleDialect
 
 NONE = "none"
 
@@ -64,4 +65,6 @@ class CsvConfig(Config):
     boxes_table: str = "boxes.csv"
     """Boxes, beside the table: image, kind, phrase, sentence, x1, y1, x2, y2 in pixels of the image."""
     masks_table: str = "masks.csv"
-    """Masks, beside the table: image, mask (path of a PNG of the image's size), label, kind."""
+    """Masks, beside the table: image, mask (path of a PNG of the image's size) or rle (run lengths), label, kind."""
+    rle_dialect: RleDialect = "relative"
+    """How run lengths are written: from the end of the last run (SIIM-ACR), or from the first pixel, counted from 1."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 
 from lingula.core.errors import UserError
+from lingula.data.run_length import NO_MASK
 from lingula.data.sources.tables import Row, Table
 from lingula.data.study import Region, Report
 from lingula.data.text.sentences import split_sentences
 
 TO_BE_MEASURED = (0.0, 0.0, 0.0, 0.0)
 """Box of a region whose mask has not been read yet."""
+RLE = "rle:"
+"""Before run lengths that stand in the place of a mask's path."""
 
 
 class RegionTables:
@@ -18,7 +21,7 @@ class RegionTables:
 
     Args:
         boxes: Columns image, x1, y1, x2, y2 and phrase or label; kind and sentence where known.
-        masks: Columns image, mask and label or phrase; kind where known.
+        masks: Columns image, mask or rle (run lengths; -1 or blank: nothing there), label or phrase; kind where known.
 
     Raises:
         UserError: A column is missing.
@@ -26,7 +29,7 @@ class RegionTables:
 
     def __init__(self, boxes: Table | None, masks: Table | None) -> None:
         self._boxes = _by_image(boxes, ("x1", "y1", "x2", "y2")) if boxes else {}
-        self._masks = _by_image(masks, ("mask",)) if masks else {}
+        self._masks = _by_image(masks, ("rle" if "rle" in masks.columns else "mask",)) if masks else {}
 
     def images(self) -> set[str]:
         """Return the paths of all images that have a region."""
@@ -49,8 +52,9 @@ class RegionTables:
                 )
             )
         for row in self._masks.get(image, []):
-            found, kind = _finding(row), row.get("kind", "")
-            regions.append(Region(finding=found, kind=kind, box=TO_BE_MEASURED, mask=row["mask"], image_index=image_index))
+            found, kind, mask = _finding(row), row.get("kind", ""), _mask(row)
+            if mask is not None:
+                regions.append(Region(finding=found, kind=kind, box=TO_BE_MEASURED, mask=mask, image_index=image_index))
         return regions
 
 
@@ -63,6 +67,13 @@ def _by_image(table: Table, required: tuple[str, ...]) -> dict[str, list[Row]]:
     for row in table.rows:
         rows[row["image"]].append(row)
     return dict(rows)
+
+
+def _mask(row: Row) -> str | None:
+    """Return where a row's mask is, a path before run lengths; None where the run lengths say that there is nothing."""
+    if row.get("mask") or "rle" not in row:
+        return row["mask"]
+    return None if row["rle"].strip() in NO_MASK else RLE + row["rle"]
 
 
 def _finding(row: Row) -> str:

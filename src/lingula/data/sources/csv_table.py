@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from lingula.core.errors import UserError
-from lingula.core.types import RegionMask
+from lingula.core.types import Pixels, RegionMask
 from lingula.data.readers import UnreadableImage, read_mask, read_radiograph
+from lingula.data.run_length import decode_rle
 from lingula.data.sources.csv_config import NONE, CsvConfig
-from lingula.data.sources.csv_regions import RegionTables
+from lingula.data.sources.csv_regions import RLE, RegionTables
 from lingula.data.sources.rows import RowReader, check_named_columns
 from lingula.data.sources.tables import Table, read_table
 from lingula.data.study import Picture, Region, Study
@@ -74,12 +75,22 @@ class CsvSource:
             if region.mask is None or region.image_index != image_index:
                 continue
             try:
-                mask = read_mask(self._inside(region.mask))
+                mask = self._read_mask(region.mask, pixels)
                 regions.append(region.model_copy(update={"box": _bounding_box(mask)}))
                 masks.append(mask)
             except UnreadableImage as error:
-                problems.append((region.mask, f"mask: {error.reason}"))
+                path = study.images[image_index].path if region.mask.startswith(RLE) else region.mask
+                problems.append((path, f"mask: {error.reason}"))
         return Picture(pixels, regions, masks, problems)
+
+    def _read_mask(self, mask: str, pixels: Pixels) -> RegionMask:
+        if not mask.startswith(RLE):
+            return read_mask(self._inside(mask))
+        try:
+            height, width = pixels.shape
+            return decode_rle(mask.removeprefix(RLE), height, width, self.config.rle_dialect)
+        except ValueError as error:
+            raise UnreadableImage(f"run lengths: {error}") from None
 
     def _inside(self, path: str) -> Path:
         """Return the file that a path of the table means, refusing one that leaves the root folder."""

@@ -127,17 +127,32 @@ def _join(rows: list[Row], table: Table, source: DicomSource) -> list[Row]:
         raise UserError(problem, "Join on another tag with --join-column, or mend the table.")
     if unused := len(reports) - len(used):
         source.skipped["row of the table without an image"] = unused
-    return [row | {name: cell for name, cell in reports.get(row.get(key, ""), {}).items() if cell} for row in rows]
+    taken = [name for name in table.columns if _spelling(name) not in _IDENTIFYING or name in _asked_for(source.columns)]
+    told = {value: {name: report[name] for name in taken if report[name]} for value, report in reports.items()}
+    return [row | told.get(row.get(key, ""), {}) for row in rows]
 
 
 def _key_of(table: Table, config: DicomConfig) -> tuple[str, str]:
     """Return the tag to join on and the table's column for it, however it is spelt (`study_instance_uid`)."""
-    spelt = {name.lower().replace("_", "").replace(" ", ""): name for name in table.columns}
+    spelt = {_spelling(name): name for name in table.columns}
     for key in (config.join_column,) if config.join_column else KEYS:
         if key.lower() in spelt:
             return key, spelt[key.lower()]
     wanted = config.join_column or ", ".join(KEYS)
     raise UserError(f"table {table.path} has no column to join on ({wanted})", f"It has {', '.join(table.columns)}.")
+
+
+def _spelling(name: str) -> str:
+    return name.lower().replace("_", "").replace(" ", "")
+
+
+_IDENTIFYING = {_spelling(key) for key in KEYS}
+"""Columns that tell image, study or order: they join, and are not stored unless they are asked for by name."""
+
+
+def _asked_for(columns: CsvConfig) -> set[str]:
+    values = [value for value in columns.model_dump().values() if isinstance(value, str | tuple)]
+    return {name for value in values for name in ([value] if isinstance(value, str) else value)}
 
 
 def _studies(rows: list[Row], table: Table | None, source: DicomSource) -> list[Study]:
@@ -154,7 +169,7 @@ def _studies(rows: list[Row], table: Table | None, source: DicomSource) -> list[
     cells = [{**row, **{column: row.get(column) or row.get(name, "") for column, name in named.items()}} for row in rows]
     for cell, row in zip(cells, rows, strict=True):
         cell[config.image_column] = row["image"]
-        for name in {"StudyInstanceUID", "AccessionNumber", *named.values()} - set(named):
+        for name in {*KEYS, *named.values()} - set(named) - set(config.extra_columns or ()):
             cell.pop(name, None)
     columns = list(dict.fromkeys(name for row in cells for name in row))
     whole = [{name: row.get(name, "") for name in columns} for row in cells]

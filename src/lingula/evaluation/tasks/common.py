@@ -62,18 +62,29 @@ def gather_cohort(store: Store, config: EvaluateConfig) -> Cohort:
         UserError: Nothing is left to score, or a finding lacks a class.
     """
     kept = select_rows(store, config.where)
-    splits = np.array(store.column("split"))[kept]
     if config.folds:
         findings = choose_findings(store, kept, config)
         kept = kept[~np.isnan(targets(store, kept, findings, config.against)).all(axis=1)]
-        return Cohort(findings, kept, _fold_partitions(store, kept, config), _fold_notes(store, kept, config))
+        return Cohort(findings, *divide_rows(store, kept, config))
+    rows, partitions, notes = divide_rows(store, kept, config)
+    return Cohort(choose_findings(store, rows, config), rows, partitions, notes)
+
+
+def divide_rows(store: Store, kept: RowNumbers, config: EvaluateConfig) -> tuple[RowNumbers, list[Partition], list[str]]:
+    """Divide rows into folds, or by the store's splits: every row that is scored, the partitions, notes.
+
+    Raises:
+        UserError: Nothing is left to score.
+    """
+    if config.folds:
+        return kept, _fold_partitions(store, kept, config), _fold_notes(store, kept, config)
+    splits = np.array(store.column("split"))[kept]
     by_split = {name: kept[splits == name] for name in ("train", "val", "test")}
     rows = by_split[config.split]
     if not len(rows):
         raise UserError(f"no image of the {config.split} split is left to score", "Loosen --where, or use --folds 5.")
-    findings = choose_findings(store, rows, config)
     notes = ["Thresholds were chosen on the rows they are applied to: --split val."] if config.split == "val" else []
-    return Cohort(findings, rows, [Partition(by_split["train"], by_split["val"], rows)], notes)
+    return rows, [Partition(by_split["train"], by_split["val"], rows)], notes
 
 
 def _fold_partitions(store: Store, rows: RowNumbers, config: EvaluateConfig) -> list[Partition]:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from lingula.core.types import FindingMatrix
+from lingula.core.types import FindingMatrix, RowNumbers
 from lingula.data.store import Store
-from lingula.evaluation.arrays import EncodedLatents, FindingLatents, ImageScores
+from lingula.evaluation.arrays import EncodedLatents, FindingLatents, ImageScores, PerFinding
 from lingula.evaluation.cohort import is_phantom, targets
-from lingula.evaluation.config import EvaluateConfig
+from lingula.evaluation.config import DenseScores, EvaluateConfig
+from lingula.evaluation.dense_scores import dense_scores
 from lingula.evaluation.embeddings import embed
-from lingula.evaluation.encoder import Encoder, need_text
+from lingula.evaluation.encoder import Encoder, need_grounding, need_text
 from lingula.evaluation.metrics import auroc, nanmean
-from lingula.evaluation.prompts import choose_prompts, encode_prompts, phantom_prompts
+from lingula.evaluation.prompts import Prompts, choose_prompts, encode_prompts, phantom_prompts
 from lingula.evaluation.result import TaskResult, number
-from lingula.evaluation.scored import thresholds_of
-from lingula.evaluation.tasks.common import assemble, classification_result, gather_cohort
+from lingula.evaluation.scored import Scored, thresholds_of
+from lingula.evaluation.tasks.common import Cohort, assemble, classification_result, gather_cohort
 
 Scoring: TypeAlias = Literal["difference", "positive", "unmixed"]
 SCORINGS: tuple[Scoring, ...] = ("difference", "positive", "unmixed")
+ScoreOf: TypeAlias = Callable[[RowNumbers, Scoring], ImageScores]
+"""Scores of some rows, `rows findings`."""
+POOLED = ""
+"""Setting of the pooled image; the others are called as the options are."""
 RIDGE = 0.2
 """Weight of the ridge in unmixing, relative to the mean squared length of the centred prompts."""
 
@@ -41,11 +48,15 @@ def prompt_scores(
         negative: `findings latent`, L2-normalised.
         scoring: See above; with one finding `unmixed` is `positive`.
     """
-    directions = positive - negative if scoring == "difference" else positive
-    if scoring == "unmixed" and len(positive) > 1:
-        directions = unmixing(positive)
-    result: ImageScores = latents @ directions.T
+    result: ImageScores = latents @ score_directions(positive, negative, scoring).T
     return result
+
+
+def score_directions(positive: FindingLatents, negative: FindingLatents, scoring: Scoring) -> FindingLatents:
+    """Return what a latent is multiplied by to give the scores of `prompt_scores`, `findings latent`."""
+    if scoring == "unmixed" and len(positive) > 1:
+        return unmixing(positive)
+    return positive - negative if scoring == "difference" else positive
 
 
 def unmixing(prompts: FindingLatents) -> FindingLatents:
@@ -57,23 +68,19 @@ def unmixing(prompts: FindingLatents) -> FindingLatents:
     return directions
 
 
-def choose_scoring(
-    latents: EncodedLatents, positive: FindingLatents, negative: FindingLatents, known: FindingMatrix
-) -> tuple[Scoring, dict[str, float]]:
+def choose_scoring(scores: Mapping[Scoring, ImageScores], known: FindingMatrix) -> tuple[Scoring, dict[str, float]]:
     """Return the scoring with the best macro AUROC on validation rows (a tie: the first), and all numbers.
 
     Negations are what text encoders understand last: where they are mistaken for the finding, the difference cancels it.
 
     Args:
-        latents: `rows latent`, of validation images.
-        positive: `findings latent`.
-        negative: `findings latent`.
+        scores: Scoring to `rows findings`, of validation images.
         known: `rows findings`; 1 present, 0 absent, NaN unknown.
     """
     measured: dict[str, float] = {}
     for scoring in SCORINGS:
-        scores = prompt_scores(latents, positive, negative, scoring)
-        measured[scoring] = float(nanmean(np.array([auroc(scores[:, j], known[:, j]) for j in range(known.shape[1])]), 0))
+        own = [auroc(scores[scoring][:, j], known[:, j]) for j in range(known.shape[1])]
+        measured[scoring] = float(nanmean(np.array(own), 0))
     best = max(SCORINGS, key=lambda scoring: measured[scoring])
     return best, measured
 
@@ -82,7 +89,8 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
     """Score every image against every finding's prompts.
 
     The softmax probability of a difference is sigmoid(score / temperature); a positive prompt alone has none. Scoring and
-    thresholds come from validation rows, or from all the other folds.
+    thresholds come from validation rows, or from all the other folds, for each way of comparing by itself. The pooled image is
+    the setting without a name; with cells, max_c s(c), mean_c s(c) or Σ_c a_c s(c) of a cell's score s is the image's score.
 
     Args:
         encoder: A model with a text tower.
@@ -91,31 +99,69 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
         cache: Folder of the embedding cache.
 
     Raises:
-        UserError: The model has no text tower, a prompt file is malformed, or nothing is left to score.
+        UserError: The model has no text tower (for cells: no dense features or attention), a prompt file is malformed, or
+            nothing is left to score.
     """
     cohort = gather_cohort(store, config)
     own = phantom_prompts() if is_phantom(store.name) else None
     prompts = choose_prompts(cohort.findings, store.findings, config.prompts, own)
     calibration = [np.setdiff1d(cohort.rows, part.test) if config.folds else part.val for part in cohort.partitions]
-    images = embed(encoder, store, np.union1d(cohort.rows, np.concatenate(calibration)), cache)
-    need_text(images.latents, encoder, "zero-shot")
-    positive, negative = encode_prompts(encoder, prompts)
-    fits, chosen = [], list[dict[str, Any]]()
-    for part, val in zip(cohort.partitions, calibration, strict=True):
-        known = targets(store, val, cohort.findings, config.against)
-        scoring, measured = choose_scoring(images.at(val).latents, positive, negative, known)
-        if config.scoring != "validation":
-            scoring = config.scoring
-        chosen.append({"scoring": scoring, "validation macro AUROC": {name: number(value) for name, value in measured.items()}})
-        of_test, of_val = (prompt_scores(images.at(rows).latents, positive, negative, scoring) for rows in (part.test, val))
-        fits.append((part.test, of_test, thresholds_of(of_val, known, config.threshold)))
+    rows = np.union1d(cohort.rows, np.concatenate(calibration))
+    settings: dict[str, Scored] = {}
+    chosen: dict[str, list[dict[str, Any]]] = {}
+    for name, score in _ways(encoder, store, config, rows, prompts, cache).items():
+        fits, chosen[name] = _fit(store, config, cohort, calibration, score)
+        differences = all(choice["scoring"] == "difference" for choice in chosen[name])
+        settings[name] = assemble(store, cohort, config, fits, config.temperature if differences else None)
     protocol = {
-        "scoring": chosen,
+        "scoring": chosen[POOLED] if list(chosen) == [POOLED] else {name or "pooled": value for name, value in chosen.items()},
         "temperature": config.temperature,
         "threshold": f"max {config.threshold.upper()} on validation",
         "prompts": {finding: prompt.model_dump(mode="json") for finding, prompt in prompts.items()},
         "prompt source": str(config.prompts) if config.prompts else ("phantom, held-out phrasings" if own else "templates"),
     }
-    differences = all(choice["scoring"] == "difference" for choice in chosen)
-    scored = assemble(store, cohort, config, fits, config.temperature if differences else None)
-    return classification_result("zero-shot", encoder, store, config, cohort, {"": scored}, protocol)
+    return classification_result("zero-shot", encoder, store, config, cohort, settings, protocol)
+
+
+def _ways(
+    encoder: Encoder,
+    store: Store,
+    config: EvaluateConfig,
+    rows: RowNumbers,
+    prompts: Mapping[str, Prompts],
+    cache: Path | None,
+) -> dict[str, ScoreOf]:
+    """Return, for each setting, what scores some of the rows."""
+    kinds: list[DenseScores] = [kind for kind in config.zero_shot_scores if kind != "pooled"]
+    model = need_grounding(encoder, f"zero-shot {kinds[0]}") if kinds else None
+    images = embed(encoder, store, rows, cache) if "pooled" in config.zero_shot_scores else None
+    if images is not None:
+        need_text(images.latents, encoder, "zero-shot")
+    positive, negative = encode_prompts(encoder, prompts)
+    ways: dict[str, ScoreOf] = {}
+    if images is not None:
+        ways[POOLED] = lambda chosen, scoring: prompt_scores(images.at(chosen).latents, positive, negative, scoring)
+    if model is not None:
+        directions = np.concatenate([score_directions(positive, negative, scoring) for scoring in SCORINGS])
+        for kind, scores in dense_scores(model, store, rows, directions, kinds, encoder.name).items():
+            ways[kind] = partial(_looked_up, rows, dict(zip(SCORINGS, np.split(scores, len(SCORINGS), axis=1), strict=True)))
+    return ways
+
+
+def _looked_up(rows: RowNumbers, scores: Mapping[Scoring, ImageScores], chosen: RowNumbers, scoring: Scoring) -> ImageScores:
+    return scores[scoring][np.searchsorted(rows, chosen)]
+
+
+def _fit(
+    store: Store, config: EvaluateConfig, cohort: Cohort, calibration: Sequence[RowNumbers], score: ScoreOf
+) -> tuple[list[tuple[RowNumbers, ImageScores, PerFinding]], list[dict[str, Any]]]:
+    """Choose scoring and thresholds on validation, for each partition."""
+    fits, chosen = [], list[dict[str, Any]]()
+    for part, val in zip(cohort.partitions, calibration, strict=True):
+        known = targets(store, val, cohort.findings, config.against)
+        scoring, measured = choose_scoring({name: score(val, name) for name in SCORINGS}, known)
+        if config.scoring != "validation":
+            scoring = config.scoring
+        chosen.append({"scoring": scoring, "validation macro AUROC": {name: number(value) for name, value in measured.items()}})
+        fits.append((part.test, score(part.test, scoring), thresholds_of(score(val, scoring), known, config.threshold)))
+    return fits, chosen

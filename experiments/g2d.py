@@ -1,0 +1,146 @@
+"""Do G2D's claims hold on the phantom, and what carries them? Phantom numbers; all arms have the tour's budget.
+
+    .venv/bin/python experiments/g2d.py                     runs what docs/results/g2d.csv does not have yet
+    .venv/bin/python experiments/g2d.py --summary           prints every quantity of every arm
+    .venv/bin/python experiments/g2d.py --only g2d clip --seeds 0 --minutes 30
+
+The order is: the methods against each other with every seed, then the ablations of the paper's Tables 5 and 8, seed by seed. An
+interrupted queue goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cells import Cell, Number, read, run_queue, summary
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs/results/g2d.csv"
+STORE, RUNS = ROOT / "stores/g2d", ROOT / "runs/g2d"
+SEEDS = (0, 1, 2)
+FRACTIONS = (0.01, 0.1, 1.0)
+
+
+def g2d(**changes: Any) -> tuple[str, dict[str, Any]]:
+    """The arm of G2D with some settings of the method changed."""
+    return "g2d", {"method": changes} if changes else {}
+
+
+ARMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "g2d": g2d(),
+    "clip": ("clip", {}),
+    "m-flag": ("m-flag", {}),
+    "random": ("clip", {}),
+    "g2d, no dense term": g2d(dense="none"),
+    "g2d, masks shuffled between images": g2d(dense="shuffled-mask"),
+    "g2d, reconstruction": g2d(dense="reconstruction"),
+    "g2d, quantile 0.75": g2d(mask={"quantile": 0.75}),
+    "g2d, median": g2d(mask={"threshold": "median"}),
+    "g2d, two Gaussians": g2d(mask={"threshold": "gmm"}),
+    "g2d, no body mask": g2d(mask={"domain": "image"}),
+    "g2d, smoothed masks": g2d(mask={"smooth": "bilateral"}),
+    "g2d, 1 head": g2d(heads=1),
+    "g2d, 2 heads": g2d(heads=2),
+    "g2d, 3 heads": g2d(heads=3),
+    "g2d, a mask per head": g2d(mask={"per_head": True}),
+}
+"""Arm to method and what differs from the tour's settings; `random` is scored before training."""
+MAIN = ("g2d", "clip", "m-flag", "random")
+UNTRAINED = ("random",)
+TASKS: dict[str, Any] = {
+    "task": ("zero-shot", "probe", "ground", "segment", "detect"),
+    "fraction": FRACTIONS,
+    "bootstrap": 0,
+}
+
+
+def work(cell: Cell, store: Path, runs: Path, budget: dict[str, Any], tasks: dict[str, Any]) -> list[Number]:
+    """Train one arm with one seed, evaluate it, and return its numbers."""
+    import torch
+
+    from lingula import tour
+    from lingula.core.config import merged
+    from lingula.training.pretrain import pretrain
+    from lingula.training.recipes import recipe
+
+    torch.set_num_threads(1)
+    method, changes = ARMS[cell.arm]
+    placed = {"data": {"store": str(store)}, "runtime": {"seed": cell.seed}}
+    config = recipe(method, "sound", changes, merged(budget, tour.OWN[method], placed))
+    if cell.arm in UNTRAINED:
+        config = config.model_copy(update={"optimisation": config.optimisation.model_copy(update={"steps": 1})})
+    run = runs / f"{cell.arm.replace(', ', '-').replace(' ', '_')}-{cell.seed}"
+    busy = time.process_time()
+    pretrain(config, run, overwrite=True)
+    busy = (time.process_time() - busy) / config.optimisation.steps
+    numbers = evaluated(run, store, cell.arm not in UNTRAINED, merged(tour.TASKS, tasks))
+    shutil.rmtree(run / "checkpoints")
+    return [*numbers, *([Number("CPU seconds per step", busy)] if cell.arm not in UNTRAINED else [])]
+
+
+def evaluated(run: Path, store: Path, trained: bool, values: dict[str, Any]) -> list[Number]:
+    """Run every task; keep the means over findings, named by task, metric and setting."""
+    from lingula.data.store import Store
+    from lingula.evaluation.config import EvaluateConfig
+    from lingula.evaluation.evaluate import evaluate
+    from lingula.inference import Model
+
+    config = EvaluateConfig(store=store, **values)
+    model = Model.load(run, "best" if trained else "initial")
+    results = evaluate(model, Store.open(store), config, run / "evaluation", samples=False)
+    return [
+        Number(" · ".join(part for part in (task, row.metric, row.setting) if part), row.value, row.low, row.high)
+        for task, result in results.items()
+        for row in result.rows
+        if row.label in ("", "macro") and row.subgroup == "all"
+    ]
+
+
+def prepare_store(store: Path, studies: dict[str, int], size: int) -> None:
+    """Make the phantom's store, or take the one that is there."""
+    from lingula.data.phantom.source import PhantomSource
+    from lingula.data.prepare import prepare
+    from lingula.data.prepare_config import PrepareConfig
+
+    source = PhantomSource(studies["train"], studies["val"], studies["test"], size=size)
+    prepare(source, store, PrepareConfig(size=size))
+
+
+def cells(arms: list[str], seeds: list[int]) -> list[Cell]:
+    """The methods with every seed, then the ablations seed by seed."""
+    main = [Cell(arm, seed) for seed in seeds for arm in arms if arm in MAIN]
+    return main + [Cell(arm, seed) for seed in seeds for arm in arms if arm not in MAIN]
+
+
+def show() -> None:
+    """Print one table per task."""
+    quantities = list(dict.fromkeys(number.quantity for numbers in read(RESULTS).values() for number in numbers))
+    for task in dict.fromkeys(quantity.split(" · ")[0] for quantity in quantities):
+        print(f"\n{task}\n\n{summary(RESULTS, [q for q in quantities if q.split(' · ')[0] == task])}")
+
+
+def main() -> None:
+    """Parse the arguments, run the queue, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM")
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--summary", action="store_true", help="print the tables only")
+    chosen = parser.parse_args()
+    if not chosen.summary:
+        from lingula import tour
+
+        prepare_store(STORE, tour.STUDIES, tour.SIZE)
+        job = partial(work, store=STORE, runs=RUNS, budget=tour.BUDGET, tasks=TASKS)
+        run_queue(cells(chosen.only, chosen.seeds), job, RESULTS, chosen.workers, chosen.minutes)
+    show()
+
+
+if __name__ == "__main__":
+    main()

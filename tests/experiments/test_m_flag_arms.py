@@ -1,0 +1,69 @@
+"""The arms of the M-FLAG experiment differ in what they are meant to differ in, and in nothing else."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lingula import demo
+from lingula.training.recipes import recipe
+
+FOLDER = Path(__file__).resolve().parents[2] / "experiments"
+SHARED = ("data", "augment", "optimisation", "runtime")
+
+
+@pytest.fixture(scope="module")
+def experiment() -> Any:
+    for name in ("cells", "m_flag"):
+        specification = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+        module = importlib.util.module_from_spec(specification)
+        sys.modules[name] = module
+        specification.loader.exec_module(module)
+    return sys.modules["m_flag"]
+
+
+def settings(experiment: Any, arm: str) -> dict[str, Any]:
+    method, changes = experiment.ARMS[arm]
+    values = experiment.recipe_values(demo.OWN[method], demo.BUDGET)
+    return recipe(method, "sound", changes, values).model_dump(mode="json")
+
+
+@pytest.mark.parametrize("group", ["", "short: ", "lite: "])
+def test_arms_of_a_group_share_data_optimiser_and_encoder(experiment: Any, group: str) -> None:
+    arms = [arm for arm in experiment.ARMS if experiment.group_of(arm) == group]
+    assert len(arms) >= 5
+    found = [settings(experiment, arm) for arm in arms]
+    for part in SHARED:
+        assert all(one[part] == found[0][part] for one in found), part
+    assert len({(one["image_encoder"]["name"], one["image_encoder"]["pooling"]) for one in found}) == 1
+
+
+@pytest.mark.parametrize("pair", [("short: m-flag", "short: m-flag, words trained"), ("m-flag", "m-flag, words trained")])
+def test_frozen_and_trained_differ_in_one_word(experiment: Any, pair: tuple[str, str]) -> None:
+    frozen, trained = (settings(experiment, arm) for arm in pair)
+    assert (frozen["text_encoder"].pop("frozen"), trained["text_encoder"].pop("frozen")) == (True, False)
+    assert frozen == trained
+
+
+def test_the_whitened_arm_is_the_preset_of_that_name(experiment: Any) -> None:
+    arm = settings(experiment, "m-flag, whitened text, linear head")
+    assert arm["method"] == recipe("m-flag", "whitened").model_dump(mode="json")["method"]
+
+
+def test_the_figure_has_a_dot_for_every_seed(experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "RESULTS", tmp_path / "r.csv")
+    monkeypatch.setattr(experiment, "FIGURE", tmp_path / "r.svg")
+    marks = []
+    for values in ((0.6, 0.65, 0.7), (0.6, 0.7)):
+        cells = sys.modules["cells"]
+        one = {cells.Cell("clip", seed): [cells.Number("zero-shot AUROC", value)] for seed, value in enumerate(values)}
+        cells.write(tmp_path / "r.csv", one)
+        experiment.draw(["clip"])
+        drawing = (tmp_path / "r.svg").read_text()
+        assert "phantom numbers" in drawing
+        marks.append(drawing.count("<use "))
+    assert marks[0] == marks[1] + 1
