@@ -104,9 +104,8 @@ def main() -> None:
     given = parser.parse_args()
     device = torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads"
     print(f"{device}, batch {given.batch}, {'bf16' if cuda else 'fp32'}, median of {given.rounds} rounds\n")
-    print(
-        "| encoder | volume | tokens | volumes/s | time / whole | peak memory, GiB | MFU |\n| --- | --- | --- | --- | --- | --- | --- |"
-    )
+    print("| encoder | volume | tokens | volumes/s | time / whole | peak memory, GiB | MFU |")
+    print("| --- " * 7 + "|")
     for side in given.sides:
         measure(given.size, side, given.batch, given.rounds, given.backward)
 

@@ -45,6 +45,14 @@ def test_slope_and_intercept_are_applied_once(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_volume(tmp_path / "v.nii").voxels, stored * 2.0 - 1024)
 
 
+def test_a_neighbour_of_the_same_name_is_not_read(tmp_path: Path) -> None:
+    """ITK takes the values of `v.nii` where it is asked for `v.nii.gz`."""
+    first, second = np.zeros((2, 3, 4), np.int16), np.ones((2, 3, 4), np.int16)
+    save(tmp_path / "v.nii", first)
+    np.testing.assert_array_equal(read_volume(save(tmp_path / "v.nii.gz", second)).voxels, second)
+    np.testing.assert_array_equal(read_volume(tmp_path / "v.nii").voxels, first)
+
+
 def test_a_fourth_axis_of_one_is_dropped(tmp_path: Path) -> None:
     values = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
     volume = read_volume(save(tmp_path / "v.nii.gz", values[..., None]))
@@ -77,6 +85,8 @@ def test_volumes_that_are_refused(tmp_path: Path) -> None:
     with_nan[1, 2, 3], with_nan[0, 0, 0] = np.nan, np.inf
     tilted = AFFINE.copy()
     tilted[2, 1] = 0.3
+    second = tmp_path / "long.nii"
+    nibabel.save(nibabel.Nifti2Image(values, AFFINE), second)
     cases = {
         "a volume with 2 of 64 values that are no finite number. Replace them": save(tmp_path / "nan.nii", with_nan),
         r"no affine: sform and qform code are 0": save(tmp_path / "nowhere.nii", values, None),
@@ -87,12 +97,17 @@ def test_volumes_that_are_refused(tmp_path: Path) -> None:
         ),
         "no such volume": tmp_path / "absent.nii",
         "is no volume. These are read: .nii": save(tmp_path / "x.nii", values).rename(tmp_path / "x.png"),
+        "long.nii is a NIfTI-2 file. Write it as NIfTI-1": second,
+        r"cut.nii \(400 of 480 bytes are there\)": tmp_path / "cut.nii",
+        "cannot read .*flipped.nii.gz": tmp_path / "flipped.nii.gz",
         "cannot read .*text.nii": tmp_path / "text.nii",
         "cannot read .*short.nii.gz": tmp_path / "short.nii.gz",
     }
     (tmp_path / "text.nii").write_text("not a volume")
     whole = save(tmp_path / "long.nii.gz", np.random.default_rng(0).integers(0, 999, (20, 20, 20)).astype(np.int16)).read_bytes()
     (tmp_path / "short.nii.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "flipped.nii.gz").write_bytes(bytes([*whole[:-7], whole[-7] ^ 1, *whole[-6:]]))  # its checksum
+    (tmp_path / "cut.nii").write_bytes((tmp_path / "tilted.nii").read_bytes()[:400])
     for message, path in cases.items():
         with pytest.raises(UserError, match=message):
             read_volume(path)

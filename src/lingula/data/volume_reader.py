@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import math
+import zlib
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +19,12 @@ from lingula.core.errors import UserError
 
 NIFTI = (".nii", ".nii.gz")
 OTHERS = (".nrrd", ".mha", ".mhd")
+NIFTI_1_HEADER = 348
+"""Bytes."""
 FLIP = np.diag([-1.0, -1.0, 1.0])
 """Between RAS, where affines live here, and LPS, where ITK's do."""
+LARGEST_SHIFT = 0.1
+"""Voxels by which a mask's corner may be away from its volume's."""
 LARGEST_SKEW = 1e-3
 """Largest cosine between two axes that still count as perpendicular."""
 
@@ -59,10 +68,26 @@ def read_volume(path: str | Path) -> Volume:
     if not path.is_file():
         raise UserError(f"no such volume: {path}", "Give one file: .nii, .nii.gz, .nrrd, .mha or .mhd.")
     if path.name.lower().endswith(NIFTI):
-        _check_nifti_header(path)
-    elif not path.name.lower().endswith(OTHERS):
+        return _read_nifti(path)
+    if not path.name.lower().endswith(OTHERS):
         raise UserError(f"{path} is no volume", f"These are read: {', '.join(NIFTI + OTHERS)}.")
     return _read_with_itk(path)
+
+
+def check_same_grid(volume: Volume, mask: Volume) -> None:
+    """Check that a mask has a label for each voxel of a volume, at the same place.
+
+    Raises:
+        UserError: It has another shape, or a corner lies more than a tenth of a voxel away.
+    """
+    remedy = "Resample the mask to its volume with nearest neighbours."
+    if volume.voxels.shape != mask.voxels.shape:
+        problem = f"a mask of {mask.voxels.shape} voxels is not on the grid of its volume of {volume.voxels.shape}"
+        raise UserError(problem, remedy)
+    corners = np.array([[x, y, z, 1] for x, y, z in product(*((0, side - 1) for side in mask.voxels.shape))])
+    apart = float(np.linalg.norm((corners @ (np.asarray(mask.affine) - volume.affine).T)[:, :3], axis=1).max())
+    if apart > LARGEST_SHIFT * volume.spacing.min():
+        raise UserError(f"a mask is not on the grid of its volume: a corner lies {apart:.3g} mm away", remedy)
 
 
 def to_itk(volume: Volume) -> Any:
@@ -86,10 +111,15 @@ def from_itk(image: Any) -> Volume:
     """
     import SimpleITK
 
-    affine = np.eye(4)
-    affine[:3, :3] = (FLIP @ np.array(image.GetDirection()).reshape(3, 3)) * np.array(image.GetSpacing())
-    affine[:3, 3] = FLIP @ np.array(image.GetOrigin())
-    return Volume(SimpleITK.GetArrayFromImage(image).transpose(), affine)
+    return Volume(SimpleITK.GetArrayFromImage(image).transpose(), _affine(image))
+
+
+def _affine(image: Any) -> NDArray[np.float64]:
+    """Affine, RAS+, of the first three axes of a SimpleITK image, or of a reader that has read a header."""
+    axes, affine = image.GetDimension(), np.eye(4)
+    affine[:3, :3] = (FLIP @ np.array(image.GetDirection()).reshape(axes, axes)[:3, :3]) * np.array(image.GetSpacing())[:3]
+    affine[:3, 3] = FLIP @ np.array(image.GetOrigin())[:3]
+    return affine
 
 
 def _read_with_itk(path: Path) -> Volume:
@@ -98,10 +128,7 @@ def _read_with_itk(path: Path) -> Volume:
     try:
         image = SimpleITK.ReadImage(str(path))
     except RuntimeError as error:
-        if "orthonormal" in str(error):
-            raise _skewed() from None
-        reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
-        raise UserError(f"cannot read {path} ({reason})", "It is cut short or damaged.") from None
+        raise _refused_by_itk(path, error) from None
     while image.GetDimension() > 3 and image.GetSize()[-1] == 1:
         image = image[(slice(None),) * (image.GetDimension() - 1) + (0,)]
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
@@ -109,27 +136,67 @@ def _read_with_itk(path: Path) -> Volume:
     return from_itk(image)
 
 
-def _check_nifti_header(path: Path) -> None:
-    """Check what ITK would mend without a word: no place in the patient, a spacing of zero; and several volumes."""
+def _read_nifti(path: Path) -> Volume:
+    """Take the place from ITK, which has a rule for every header, and the voxels from nibabel.
+
+    ITK would read the missing end of a file, and every value that is no finite number, as 0: water.
+    """
+    import SimpleITK
+
+    image = _open_nifti(path)
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise _refused_by_itk(path, error) from None
+    slope, intercept = (float(image.dataobj.slope), float(image.dataobj.inter))
+    voxels = np.array(image.dataobj.get_unscaled()).reshape(image.shape[:3])
+    if (slope, intercept) != (1, 0):
+        voxels = (voxels * slope + intercept).astype(np.float32)
+    return Volume(voxels, _affine(reader))
+
+
+def _open_nifti(path: Path) -> Any:
+    """Read a NIfTI file to its end, and check what nibabel, too, would mend without a word.
+
+    Raises:
+        UserError: It is damaged, holds several volumes, a spacing of zero, or says not where the patient lies.
+    """
     import nibabel
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
 
     try:
-        image = nibabel.load(path)
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError) as error:
+        data = path.read_bytes()
+        data = gzip.decompress(data) if path.name.lower().endswith(".gz") else data
+        kind: Any = type(nibabel.load(path))
+        image, header = kind.from_bytes(data), kind.header_class.from_fileobj(io.BytesIO(data), check=False)
+        held = header.get_data_offset() + math.prod(image.shape) * image.get_data_dtype().itemsize
+    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"cannot read {path} ({reason})", "It is cut short, damaged, or no NIfTI.") from None
-    header: Any = image.header
-    shape = image.shape
-    if any(length != 1 for length in shape[3:]):
-        raise _several(path, shape)
-    if not any(int(header[code]) for code in ("sform_code", "qform_code") if code in header):
+    if header.sizeof_hdr != NIFTI_1_HEADER:
+        raise UserError(f"{path} is a NIfTI-2 file", "Write it as NIfTI-1, or as .nrrd.")
+    if len(data) < held:
+        raise UserError(f"cannot read {path} ({len(data)} of {held} bytes are there)", "It is cut short.")
+    if any(length != 1 for length in image.shape[3:]):
+        raise _several(path, image.shape)
+    if not (int(header["sform_code"]) or int(header["qform_code"])):
         problem = f"{path} says not how the patient lies in it (no affine: sform and qform code are 0)"
         raise UserError(problem, "Write it again with an affine, or give Volume(voxels, affine).")
-    if not all(zoom > 0 for zoom in header.get_zooms()[:3]):
-        sizes = ", ".join(f"{zoom:g}" for zoom in header.get_zooms()[:3])
+    spacing = header["pixdim"][1:4]
+    if not (spacing > 0).all():
+        sizes = ", ".join(f"{length:g}" for length in spacing)
         raise UserError(f"{path} has a spacing that is not positive ({sizes} mm)", "Write its voxel size into the header.")
+    return image
+
+
+def _refused_by_itk(path: Path, error: RuntimeError) -> UserError:
+    if "orthonormal" in str(error):
+        return _skewed()
+    reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
+    return UserError(f"cannot read {path} ({reason})", "It is cut short or damaged.")
 
 
 def _check_voxels(voxels: np.ndarray) -> None:

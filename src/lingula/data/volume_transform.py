@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lingula.core.errors import UserError
 from lingula.core.types import Volumes
-from lingula.data.volume_reader import Volume, from_itk, read_volume, to_itk
+from lingula.data.hounsfield import check_hounsfield
+from lingula.data.volume_reader import Volume, check_same_grid, from_itk, read_volume, to_itk
 from lingula.data.volume_transform_config import VolumeTransformConfig
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class VolumeTransform:
@@ -34,13 +32,23 @@ class VolumeTransform:
             float32 voxels in [-1, 1], with the affine of the new grid: what is found in it can be put back.
 
         Raises:
-            UserError: The file cannot be read, or the volume is thinner than half a new voxel.
+            UserError: The file cannot be read, the volume is thinner than a new voxel, or its values are no Hounsfield units.
         """
         volume = volume if isinstance(volume, Volume) else read_volume(volume)
-        steps: list[Callable[[Volume], Volume]] = [self._orient, self._resample, self._rescale, self._fit]
-        for step in steps:
-            volume = step(volume)
-        return volume
+        if self.config.check_hounsfield:
+            check_hounsfield(volume.voxels)
+        volume = self._rescale(self._resample(self._orient(volume)))
+        return self._fit(volume, volume.voxels.min())
+
+    def mask(self, mask: Volume | str | Path, volume: Volume | str | Path) -> Volume:
+        """Bring a mask to the grid that its volume is brought to: labels of the nearest voxel, 0 where there was none.
+
+        Raises:
+            UserError: A file cannot be read, or mask and volume are on different grids.
+        """
+        mask, volume = (given if isinstance(given, Volume) else read_volume(given) for given in (mask, volume))
+        check_same_grid(volume, mask)
+        return self._fit(self._resample(self._orient(mask), nearest=True), 0)
 
     def batch(self, volumes: Sequence[Volume | str | Path]) -> Volumes:
         """Transform volumes and stack them, `batch 1 x y z`, as a torch tensor.
@@ -69,8 +77,8 @@ class VolumeTransform:
         voxels = np.ascontiguousarray(orientations.apply_orientation(volume.voxels, change))
         return Volume(voxels, volume.affine @ orientations.inv_ornt_aff(change, volume.voxels.shape))
 
-    def _resample(self, volume: Volume) -> Volume:
-        """Interpolate linearly on a grid of the same centre and directions that does not reach beyond the old one.
+    def _resample(self, volume: Volume, nearest: bool = False) -> Volume:
+        """Interpolate, linearly, on a grid of the same centre and directions that does not reach beyond the old one.
 
         Whole numbers stay whole numbers. A single slice stays a single slice.
         """
@@ -78,7 +86,7 @@ class VolumeTransform:
 
         image = to_itk(volume)
         resampler = SimpleITK.ResampleImageFilter()
-        resampler.SetInterpolator(SimpleITK.sitkLinear)
+        resampler.SetInterpolator(SimpleITK.sitkNearestNeighbor if nearest else SimpleITK.sitkLinear)
         resampler.SetReferenceImage(_grid_like(image, self.config.spacing))
         return from_itk(resampler.Execute(image))
 
@@ -89,15 +97,15 @@ class VolumeTransform:
             operation(voxels, np.float32(number), out=voxels)
         return Volume(voxels, volume.affine)
 
-    def _fit(self, volume: Volume) -> Volume:
-        """Pad with the volume's minimum, then crop, both about the centre; of an odd difference the start takes more."""
+    def _fit(self, volume: Volume, padding: float) -> Volume:
+        """Pad, then crop, both about the centre; of an odd difference the start takes more."""
         shape = self.config.shape
         if shape is None or shape == volume.voxels.shape:
             return volume
         difference = np.array(shape) - volume.voxels.shape
         added, removed = np.maximum(difference, 0), np.maximum(-difference, 0)
         sides = [(-(-count // 2), count // 2) for count in added.tolist()]
-        padded = np.pad(volume.voxels, sides, constant_values=volume.voxels.min())
+        padded = np.pad(volume.voxels, sides, constant_values=padding)
         start = -(-removed // 2)
         x, y, z = (slice(begin, begin + side) for begin, side in zip(start.tolist(), shape, strict=True))
         affine = np.array(volume.affine, np.float64)

@@ -21,6 +21,8 @@ class VolumeTransformConfig(Config):
     """Voxel size along all axes after linear resampling, mm; nothing is smoothed before."""
     hu_range: tuple[float, float] = (-1000.0, 1000.0)
     """Hounsfield units that become -1 and 1; what lies outside is clamped."""
+    check_hounsfield: bool = True
+    """Refuse a volume without air or without soft tissue at their Hounsfield units: slope and intercept were not applied once."""
     size: Voxels | tuple[Voxels, Voxels, Voxels] | None = 192
     """Voxels along each axis after cropping or padding about the centre; nothing: as it comes."""
 

@@ -25,7 +25,7 @@ class AttentionPool1d(nn.Module):
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         if heads < 1 or dim % heads:
-            fitting = ", ".join(str(count) for count in range(1, min(dim, 33)) if dim % count == 0)
+            fitting = ", ".join(str(count) for count in range(1, min(dim, 32) + 1) if dim % count == 0)
             raise UserError(f"{heads} attention heads do not divide {dim} features", f"These do: {fitting}.")
         self.attn = nn.MultiheadAttention(dim, heads, batch_first=True)
 
