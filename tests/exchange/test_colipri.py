@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from small_colipri import SIZES, WINDOW, fill, outputs, small
 
+import lingula
 from lingula.core.errors import UserError
 from lingula.exchange import Colipri, ColipriConfig, load_colipri, save_colipri
 
@@ -140,7 +141,7 @@ def test_weights_that_do_not_fit(model: Colipri, weights: Path, tmp_path: Path) 
     listed = ", ".join(gone[:3])
     with pytest.raises(UserError, match=rf"{len(gone)} missing \({listed}, …\) and 1 unexpected \(head.weight\)") as caught:
         load_colipri(weights, model.config)
-    assert caught.value.remedy == "Give the sizes it was made with: config=FILE.yaml."
+    assert caught.value.remedy == "Give the sizes it was made with: load_colipri(weights, config=FILE.yaml)."
     save_file(tensors | {"image_encoder.projector.bias": torch.ones(47)}, weights)
     with pytest.raises(UserError, match=r"image_encoder.projector.bias is \(47,\) in the file, \(48,\) in the model"):
         load_colipri(weights, model.config)
@@ -152,6 +153,57 @@ def test_weights_that_do_not_fit(model: Colipri, weights: Path, tmp_path: Path) 
     torch.save(model, tmp_path / "whole.pth")
     with pytest.raises(UserError, match="holds more than tensors and plain values"):
         load_colipri(tmp_path / "whole.pth", model.config)
+
+
+def test_the_temperature_is_a_positive_number(model: Colipri, weights: Path) -> None:
+    tensors = load_file(weights)
+    save_file(tensors | {"softmax_temperature": torch.tensor(1)}, weights)  # as the package makes it where no weights say more
+    assert load_colipri(weights, model.config).softmax_temperature.dtype == torch.float32
+    save_file(tensors | {"softmax_temperature": torch.tensor(0)}, weights)
+    with pytest.raises(UserError, match=r"has a softmax temperature of 0. Colipri's load_weights and save_weights cut 0.07 to 0"):
+        load_colipri(weights, model.config)
+
+
+def test_lingula_load_gives_the_same_object(model: Colipri, weights: Path, tmp_path: Path) -> None:
+    loaded = lingula.load(str(weights))
+    assert isinstance(loaded, Colipri)
+    assert loaded.config == model.config
+    assert not loaded.training
+    assert torch.equal(loaded.encode_image(image(), pool=True, project=True), model.encode_image(image(), True, True))
+    with pytest.raises(UserError, match=r"is a file and has no last checkpoint. Give the folder of a run"):
+        lingula.load(weights, checkpoint="last")
+    with pytest.raises(UserError, match=r"no such file: absent.pth"):
+        lingula.load("absent.pth")
+    save_file({"image_encoder.model.conv1.weight": torch.ones(1)}, tmp_path / "weights.safetensors")
+    with pytest.raises(UserError, match=r"holds no colipri weights. Of a model trained here, give its run's folder"):
+        lingula.load(tmp_path / "weights.safetensors")
+    (tmp_path / "run.pt").mkdir()
+    with pytest.raises(UserError, match=r"run.pt is not a run"):
+        lingula.load(tmp_path / "run.pt")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (float("nan"), "volumes hold values that are no finite numbers. Replace them"),
+        (float("-inf"), "no finite numbers"),
+        (
+            -1024.0,
+            r"volumes hold values from -1024 to .*, where the encoder was trained on -1 to 1. Bring Hounsfield units there",
+        ),
+    ],
+)
+def test_values_that_are_no_preprocessed_volume(model: Colipri, value: float, message: str) -> None:
+    images = image()
+    images[1, 0, 3, 4, 5] = value
+    with pytest.raises(UserError, match=message):
+        model.encode_image(images)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int8])
+def test_volumes_of_other_types_are_read_as_the_weights_are(model: Colipri, dtype: torch.dtype) -> None:
+    images = image().sign().to(dtype)
+    assert torch.equal(model.encode_image(images), model.encode_image(images.float()))
 
 
 def test_nothing_in_a_pickle_is_run(tmp_path: Path) -> None:

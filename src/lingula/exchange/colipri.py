@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from lingula.models.pooled_text_encoder import PooledTextEncoder
 from lingula.models.volume_encoder import VolumeEncoder
 from lingula.models.volume_tower import VolumeTower
 
+LARGEST_VALUE = 10.0
+"""Volumes in [-1, 1] are far from it, and Hounsfield units far beyond; what lies between is let through."""
 PICKLES = (".pth", ".pt")
 CONSTANTS = ("text_encoder.backbone.embeddings.position_ids",)
 """Counters that older transformers saved beside the weights; they hold nothing learned and are left out."""
@@ -72,10 +75,11 @@ class Colipri(nn.Module):
             `batch features x y z` (of patches), or `batch latent` when pooled.
 
         Raises:
-            UserError: Pooling without projection, another number of channels, a size that is no multiple of the patch, or a
-                window that is larger than the volume.
+            UserError: Values that are no finite numbers or that are Hounsfield units, pooling without projection, another number
+                of channels, a size that is no multiple of the patch, or a window that is larger than the volume.
         """
-        images = images.to(self.device)
+        images = images.to(self.device, self.image_encoder.projector.weight.dtype)
+        _check_values(images)
         embedded: Tensor = self.image_encoder(images, pool=pool, project=project, normalize=normalize, window_size=window_size)
         return embedded
 
@@ -133,6 +137,8 @@ def load_colipri(weights: str | Path, config: str | Path | ColipriConfig | None 
         model = Colipri(config or stored or ColipriConfig())
     _check_fit(path, tensors, model.state_dict())
     model.load_state_dict(tensors, assign=True)
+    model.softmax_temperature = model.softmax_temperature.float()
+    _check_temperature(path, model.softmax_temperature)
     model.text_encoder.restore_counters()
     return model.eval()
 
@@ -173,6 +179,23 @@ def _read(path: Path) -> tuple[dict[str, Tensor], ColipriConfig | None]:
     return {name: value.float() if value.is_floating_point() else value for name, value in kept.items()}, stored
 
 
+def _check_values(images: Tensor) -> None:
+    if not images.numel():
+        return  # the encoder says what is wrong with its shape
+    low, high = (value.item() for value in images.aminmax())
+    if not math.isfinite(low) or not math.isfinite(high):
+        raise UserError("volumes hold values that are no finite numbers", "Replace them, e.g. by -1 outside the field of view.")
+    if max(-low, high) > LARGEST_VALUE:
+        problem = f"volumes hold values from {low:g} to {high:g}, where the encoder was trained on -1 to 1"
+        raise UserError(problem, "Bring Hounsfield units there first: lingula.data.volume_transform.VolumeTransform.")
+
+
+def _check_temperature(path: Path, temperature: Tensor) -> None:
+    if temperature.item() <= 0:
+        problem = f"{path} has a softmax temperature of {temperature.item():g}"
+        raise UserError(problem, "Colipri's load_weights and save_weights cut 0.07 to 0: take the file that was given to it.")
+
+
 def _stored_sizes(path: Path) -> ColipriConfig | None:
     with safe_open(path, framework="pt") as file:
         header = (file.metadata() or {}).get(FORMAT)
@@ -186,7 +209,9 @@ def _check_fit(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Ten
     Raises:
         UserError: Names are missing or unexpected (the first few are listed), or a shape is another.
     """
-    remedy = "Give the sizes it was made with: config=FILE.yaml."
+    if not any(name.startswith("image_encoder.backbone.") for name in found):
+        raise UserError(f"{path} holds no colipri weights", "Of a model trained here, give its run's folder to lingula.load.")
+    remedy = "Give the sizes it was made with: load_colipri(weights, config=FILE.yaml)."
     missing, unexpected = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     kinds = [("missing", missing), ("unexpected", unexpected)]
     parts = [f"{len(names)} {kind} ({_listed(names)})" for kind, names in kinds if names]
