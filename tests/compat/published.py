@@ -1,6 +1,7 @@
 """The published package colipri 0.1.3, run on small made-up weights; for the environment of tests/compat/pyproject.toml.
 
     python published.py dump FOLDER            weights and inputs at random, and what the package makes of them
+    python published.py backbone FOLDER        its backbone with register tokens, whole and with most patches dropped
     python published.py read FOLDER            what it makes of FOLDER/ours.safetensors and those inputs
     python published.py process FOLDER FILE…   what its processor makes of volumes, in both orientations, then its probabilities
     python published.py names FILE             names and shapes of the released model's state dict
@@ -28,6 +29,7 @@ from safetensors.torch import load_file, save_file
 WINDOW = (32, 24, 16)
 """Voxels along x, y and z that the small backbone is built for; not cubic, so that swapped axes show."""
 TEMPERATURE = 0.07
+REGISTERS = 2
 SMALL = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96}
 SMALL |= {"vocab_size": 100, "max_position_embeddings": 64}
 RELEASED = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
@@ -114,6 +116,33 @@ def dump(folder):
     inputs = random_inputs()
     save_file(inputs, folder / "inputs.safetensors")
     save_file(outputs(model, inputs), folder / "theirs_outputs.safetensors")
+
+
+class Keep(torch.nn.Module):
+    """Stands where the package drops patches at random: keeps the ones it is told, the registers in front always."""
+
+    def __init__(self, kept):
+        super().__init__()
+        self.kept = kept
+
+    def forward(self, tokens):
+        chosen = torch.take_along_dim(tokens[:, REGISTERS:], self.kept[..., None], dim=1)
+        return torch.cat([tokens[:, :REGISTERS], chosen], dim=1), self.kept
+
+
+def backbone(folder):
+    config, numbers = small_config(), torch.Generator().manual_seed(2)
+    config.image_encoder.backbone.num_register_tokens = REGISTERS
+    model = get_model(config=config, pretrained=False)
+    fill(model, lambda _, shape: torch.randn(shape, generator=numbers))
+    primus, image = model.image_encoder.backbone, random_inputs()["image"]
+    kept = torch.stack([torch.randperm(24, generator=numbers)[:7] for _ in range(2)])
+    made = {f"weights.{name}": value for name, value in primus.state_dict().items()}
+    with torch.no_grad():
+        made |= {"kept": kept, "whole": primus(image)}
+        primus.eva.patch_drop = Keep(kept)
+        made["dropped"] = primus(image)
+    save_file({name: value.contiguous() for name, value in made.items()}, folder / "backbone.safetensors")
 
 
 def read(folder):
@@ -206,4 +235,4 @@ if __name__ == "__main__":
     elif command == "names":
         target.write_text(json.dumps(released_names()))
     else:
-        {"dump": dump, "read": read, "golden": golden}[command](target)
+        {"dump": dump, "backbone": backbone, "read": read, "golden": golden}[command](target)
