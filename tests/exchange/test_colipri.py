@@ -253,6 +253,14 @@ def test_sizes_that_make_no_sense(tmp_path: Path, weights: Path, change: dict, m
         load_colipri(weights, tmp_path / "sizes.yaml")
 
 
+def test_the_documented_sizes_are_the_defaults(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/concepts/colipri.md").read_text()
+    (tmp_path / "sizes.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    documented = yaml.safe_load((tmp_path / "sizes.yaml").read_text())
+    assert documented == ColipriConfig().model_dump(mode="json"), "every key, with the released model's number"
+    assert ColipriConfig.from_yaml(tmp_path / "sizes.yaml") == ColipriConfig()
+
+
 def test_sizes_are_read_without_torch() -> None:
     code = "import sys; from lingula.exchange import ColipriConfig; ColipriConfig(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
