@@ -140,8 +140,13 @@ def backbone(folder):
     made = {f"weights.{name}": value for name, value in primus.state_dict().items()}
     with torch.no_grad():
         made |= {"kept": kept, "whole": primus(image)}
-        primus.eva.patch_drop = Keep(kept)
-        made["dropped"] = primus(image)
+        dropped = []
+        for volume, numbers in zip(
+            image.split(1), kept.split(1), strict=True
+        ):  # its rotations of dropped patches fit a batch of 1
+            primus.eva.patch_drop = Keep(numbers)
+            dropped.append(primus(volume))
+        made["dropped"] = torch.cat(dropped)
     save_file({name: value.contiguous() for name, value in made.items()}, folder / "backbone.safetensors")
 
 

@@ -211,7 +211,7 @@ def test_nothing_in_a_pickle_is_run(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return Path.touch, (tmp_path / "sprung",)  # type: ignore[return-value]
 
-    (tmp_path / "trap.pt").write_bytes(pickle.dumps({"state_dict": Trap()}))
+    (tmp_path / "trap.pt").write_bytes(pickle.dumps({"state_dict": Trap()}, protocol=2))
     with pytest.raises(UserError, match=r"holds more than tensors|cannot be read"):
         load_colipri(tmp_path / "trap.pt")
     assert not (tmp_path / "sprung").exists()
