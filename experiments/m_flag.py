@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS, FIGURE = ROOT / "docs/results/m_flag.csv", ROOT / "docs/results/m_flag.png"
 STORE, RUNS = ROOT / "stores/m-flag", ROOT / "runs/m-flag"
 FRACTIONS = (0.01, 0.1, 1.0)
+SEGMENTED = "{:g} % of labels, frozen encoder, random decoder"
+"""What the segmentation task calls a setting."""
 FREE: dict[str, Any] = {"method": {"orthogonality_weight": 0.0}}
 RAW = {"orthogonality_form": "raw", "orthogonality_on": "features", "off_diagonal_weight": 0.0051, "per_dimension": False}
 BERT = {"layers": 1, "width": 128, "heads": 4, "steps": 300, "sentence_steps": 100, "sentence_pairs": 64}
@@ -67,11 +69,13 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Arm to method and what differs from the demo's settings; `random` and `imagenet` are scored before training."""
 GROUPS = {"": "demo's budget", "short: ": "short budget", "lite: ": "EfficientNet-Lite0"}
-"""Prefix of the arms to what they share; outside the first group nothing is fine-tuned, and a run has no intervals."""
+"""Prefix of the arms to what they share; outside the first group nothing is fine-tuned, and a run has no intervals;
+the third is segmented, too."""
 UNTRAINED = ("random", "lite: random", "lite: imagenet")
 
 TABLES = {
     "accuracy": ("zero-shot AUROC", "recall@1 text to image", *(f"probe AUROC {f:g}" for f in FRACTIONS)),
+    "segmentation": ("segment Dice 0.01", "segment Dice 1"),
     "fine-tuning": ("fine-tune AUROC 0.01", "fine-tune AUROC 1"),
     "geometry": ("effective rank image features", "effective rank image latents", "alignment", "uniformity image latents"),
     "cost": ("seconds per step", "trainable parameters (million)", "peak memory (MiB)"),
@@ -124,7 +128,7 @@ def work(cell: Cell, store: Path, runs: Path, budget: dict[str, Any], evaluation
     busy = time.process_time()
     pretrain(own, run, overwrite=True, text_encoder=encoder)
     busy = time.process_time() - busy
-    numbers = evaluated(run, store, method, trained, evaluation, tuned=group_of(cell.arm) == "")
+    numbers = evaluated(run, store, method, trained, evaluation, group_of(cell.arm) == "", group_of(cell.arm) == "lite: ")
     shutil.rmtree(run / "checkpoints")
     return [*numbers, *(cost(run, busy) if trained else [])]
 
@@ -144,7 +148,9 @@ def recipe_values(own: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]
     return {**shared, "method": own.get("method", {})} if "method" in own else shared
 
 
-def evaluated(run: Path, store: Path, method: str, trained: bool, changes: dict[str, Any], tuned: bool) -> list[Number]:
+def evaluated(
+    run: Path, store: Path, method: str, trained: bool, changes: dict[str, Any], tuned: bool, lite: bool
+) -> list[Number]:
     """Run all tasks that the method has; the patients of the fractions are the same for every arm and seed."""
     from lingula.data.store import Store
     from lingula.evaluation.config import EvaluateConfig
@@ -161,6 +167,8 @@ def evaluated(run: Path, store: Path, method: str, trained: bool, changes: dict[
     tuning = config.model_copy(update={"task": ("fine-tune",), "fraction": (0.01, 1.0), "draws": 1, "bootstrap": 0})
     if tuned:
         results |= evaluate(model, opened, tuning, run / "evaluation", samples=False)
+    if lite:
+        results |= segmented(model, opened, config, run / "evaluation")
     results |= on_validation(model, opened, config, run / "evaluation-validation")
     wanted = [
         ("zero-shot AUROC", "supervised" if supervised else "zero-shot", ("AUROC", "macro", "")),
@@ -175,6 +183,7 @@ def evaluated(run: Path, store: Path, method: str, trained: bool, changes: dict[
             for cloud in ("image features", "image latents", "text latents")
             for metric in ("effective rank", "uniformity", "mean correlation")
         ),
+        *((f"segment Dice {f:g}", "segment", ("Dice", "macro", SEGMENTED.format(100 * f))) for f in (0.01, 1.0)),
         ("alignment", "geometry", ("alignment", "", "pairs")),
         ("Fisher ratio", "geometry", ("Fisher ratio", "macro", "image features")),
     ]
@@ -184,6 +193,18 @@ def evaluated(run: Path, store: Path, method: str, trained: bool, changes: dict[
         if row is not None:
             numbers.append(Number(quantity, row.value, row.low, row.high))
     return numbers
+
+
+def segmented(model: Any, store: Any, config: Any, folder: Path) -> dict[str, Any]:
+    """Train a U-Net's decoder on the frozen encoder with 1 % and with all of the masks, as the tour does."""
+    from lingula import tour
+    from lingula.core.config import merged
+    from lingula.evaluation.config import EvaluateConfig
+    from lingula.evaluation.evaluate import evaluate
+
+    values = {"task": ("segment",), "fraction": (0.01, 1.0), "draws": 1, "bootstrap": 0, "segment": tour.TASKS["segment"]}
+    chosen = EvaluateConfig(**merged(config.model_dump(), values))
+    return evaluate(model, store, chosen, folder, samples=False)
 
 
 def on_validation(model: Any, store: Any, config: Any, folder: Path) -> dict[str, Any]:
@@ -216,8 +237,10 @@ def show() -> None:
     arms = list(dict.fromkeys(cell.arm for cell in read(RESULTS)))
     for prefix, title in GROUPS.items():
         chosen = [arm for arm in arms if group_of(arm) == prefix]
-        for name, quantities in TABLES.items() if chosen else ():
-            print(f"\n{title}: {name}\n\n{summary(RESULTS, quantities, arms=chosen)}")
+        found = {number.quantity for cell, numbers in read(RESULTS).items() if cell.arm in chosen for number in numbers}
+        for name, quantities in TABLES.items():
+            if found & set(quantities):
+                print(f"\n{title}: {name}\n\n{summary(RESULTS, quantities, arms=chosen)}")
     draw(arms)
 
 

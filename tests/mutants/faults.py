@@ -340,7 +340,7 @@ FAULTS = [
         "training/loop.py",
         "self.best = (int(best[0]), float(best[1])) if best else None",
         "self.best = None",
-        ("training/test_kill.py",),
+        ("training/test_loop.py",),
     ),
     Fault(
         "statistics of the whitening are not in the checkpoint",

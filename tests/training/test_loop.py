@@ -104,6 +104,20 @@ def test_keeps_initial_best_and_latest_checkpoints(
     assert trainer.checkpoints.steps() == sorted({0, best, 11, 12})
 
 
+def test_a_resumed_run_still_knows_its_lowest_validation_loss(make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:
+    curve = {3: 2.0, 6: 1.0, 8: 1.7, 9: 1.5, 12: 1.2}
+    settings: dict[str, Any] = {
+        "runtime": {"checkpoint_every": 4, "validate_every": 3},
+        "validation": Validation(validators=[lambda method, step: {"validation/loss": curve[step]}]),
+    }
+    make_trainer(tmp_path / "run", steps=8, **settings).run()
+    resumed = make_trainer(tmp_path / "run", steps=12, **settings)
+    resumed.restore(8)
+    resumed.run()
+    assert resumed.checkpoints.best() == (6, 1.0)
+    assert 6 in resumed.checkpoints.steps()
+
+
 def test_validation_sees_evaluation_mode_and_leaves_training_mode(
     make_trainer: Callable[..., Trainer], make_loader: Callable[..., Any], tmp_path: Path
 ) -> None:
