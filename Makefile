@@ -6,7 +6,7 @@ RUN := .venv/bin
 # A variable of an active environment must not lead uv or Python elsewhere.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME CONDA_PREFIX
 
-.PHONY: help setup demo tour test check soak mutants bench audit format clean
+.PHONY: help setup demo tour test check soak compat mutants bench audit format clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,9 @@ check: setup ## format, lint, types, import directions
 
 soak: setup ## the long tests
 	OMP_NUM_THREADS=1 $(RUN)/pytest -q -m soak --timeout 5400
+
+compat: setup ## our numbers against the published colipri package, in an environment of its own (needs a package index)
+	OMP_NUM_THREADS=1 $(RUN)/pytest -q -n 0 -m compat -rP tests/compat
 
 mutants: setup ## seed faults into a copy of the source, one by one: the tests must see each (table on standard output)
 	$(RUN)/python tests/mutants/run.py

@@ -20,11 +20,23 @@ else:
 Images: TypeAlias = Float[Tensor, "batch channels height width"]
 """Radiographs as a model sees them, normalised."""
 
+Volumes: TypeAlias = Float[Tensor, "batch channels x y z"]
+"""CT volumes as a model sees them, preprocessed."""
+
 ImageFeatures: TypeAlias = Float[Tensor, "batch image_features"]
 """Pooled output of the image encoder, before projection."""
 
 FeatureMap: TypeAlias = Float[Tensor, "batch image_features rows columns"]
 """Last feature map of the image encoder, before pooling."""
+
+VolumeTokens: TypeAlias = Float[Tensor, "batch tokens features"]
+"""One vector per patch of a volume; where nothing was dropped, in raster order: x slowest, z fastest."""
+
+VolumeGrid: TypeAlias = Float[Tensor, "batch features x y z"]
+"""The same vectors on the grid of patches."""
+
+KeptTokens: TypeAlias = Int[Tensor, "batch kept"]
+"""Raster numbers (x slowest, z fastest) of the patches that an encoder sees."""
 
 AttentionMaps: TypeAlias = Float[Tensor, "batch heads rows columns"]
 """How much each head of an attention pooling looks at each cell of the feature grid."""
