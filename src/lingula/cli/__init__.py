@@ -44,7 +44,9 @@ COMMANDS: dict[str, Command] = {
     "data show": Command("data", "Show", "draw a contact sheet of a store, or of the phantom"),
     "pretrain": Command("pretrain", "parse", "train clip, m-flag, g2d or a supervised model on a store"),
     "pretrain language-model": Command("language_model", "PretrainLanguageModel", "train the language model on reports"),
-    "evaluate": Command("evaluate", "Evaluate", "zero-shot, probe, retrieval, boxes, masks, grounding; with confidence intervals"),
+    "evaluate": Command(
+        "evaluate", "Evaluate", "zero-shot, probe, retrieval, boxes, masks, grounding; with confidence intervals"
+    ),
     "predict": Command("use", "Predict", "compare one image with prompts"),
     "show": Command("show", "Show", "draw where phrases lie in one image: attention, heat-map, ground truth"),
     "embed": Command("use", "Embed", "write the embeddings of a store to parquet"),
