@@ -77,6 +77,8 @@ def write(path: Path, results: dict[Cell, list[Number]]) -> None:
 def run_queue(cells: Sequence[Cell], work: Work, path: Path, workers: int = 1, minutes: float | None = None) -> int:
     """Run the cells that the file does not have yet, in order, and write each as it comes; return how many were run.
 
+    Two queues may share a file: what the other has written since stays.
+
     Args:
         cells: What to run.
         work: Runs one cell; it must be importable by another process.
@@ -84,16 +86,15 @@ def run_queue(cells: Sequence[Cell], work: Work, path: Path, workers: int = 1, m
         workers: Cells at once.
         minutes: Begin no cell after so many minutes; None: no limit.
     """
-    results, begun, count = read(path), time.monotonic(), 0
-    waiting = [cell for cell in cells if cell not in results]
+    done, begun, count = read(path), time.monotonic(), 0
+    waiting = [cell for cell in cells if cell not in done]
     if not waiting:
         return 0
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers, maxtasksperchild=1) as pool:
         offered = _until(waiting, begun, minutes)
         for count, (cell, numbers) in enumerate(_results(pool, work, offered, workers), 1):
-            results[cell] = numbers
-            write(path, results)
+            write(path, {**read(path), cell: numbers})
             print(f"{cell.arm}, seed {cell.seed}: cell {count} of {len(waiting)}, {time.monotonic() - begun:.0f} s", flush=True)
     return count
 

@@ -31,6 +31,13 @@ def square(cell: Any) -> list[Any]:
     return [number("square", float(cell.seed**2), 0.5), number("nothing", None)]
 
 
+def square_beside_another(cell: Any) -> list[Any]:
+    """Let another queue finish a cell of the same file meanwhile."""
+    path, cells = Path(cell.arm).with_name("results.csv"), sys.modules["cells"]
+    cells.write(path, {**cells.read(path), cells.Cell(cell.arm, 10 + cell.seed): [cells.Number("other", 1.0)]})
+    return square(cell)
+
+
 @pytest.fixture
 def in_this_process(cells: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells.multiprocessing, "get_context", lambda _: _Fork())
@@ -62,6 +69,13 @@ def test_what_is_done_is_not_done_again_and_a_failure_loses_nothing(cells: Any, 
     assert numbers["nothing"].value is None
     assert numbers[cells.MEMORY].value > 1
     assert numbers[cells.SECONDS].value >= 0
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_what_another_queue_has_written_since_stays(cells: Any, tmp_path: Path) -> None:
+    path, arm = tmp_path / "results.csv", str(tmp_path / "marks")
+    cells.run_queue([cells.Cell(arm, seed) for seed in (1, 2)], square_beside_another, path)
+    assert {cell.seed for cell in cells.read(path)} == {1, 2, 11, 12}
 
 
 @pytest.mark.usefixtures("in_this_process")
