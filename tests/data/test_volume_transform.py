@@ -68,6 +68,16 @@ def test_every_voxel_keeps_its_place_in_the_patient(affine, shape, orientation, 
         assert sorted(made.voxels.shape) == sorted(int(np.floor(n * s / 2)) for n, s in zip(shape, given.spacing, strict=True))
 
 
+@pytest.mark.parametrize("angle", [1e-308, 1e-318, 1e-321, 1e-323])
+def test_a_rotation_by_almost_nothing_is_none(angle: float) -> None:
+    """Of such matrices, some numbers are too small for ITK's inverse."""
+    plain = np.array([[-1.0, 0, 0, 0], [0, 0, -1.5, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+    turned = np.array([[1, -angle, 0, 0], [angle, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]) @ plain
+    expected, found = (transform(size=None)(ramp((6, 6, 6), affine)).voxels for affine in (plain, turned))
+    assert expected.std() > 0
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_the_two_published_orientations_are_the_same_volume_with_axes_swapped() -> None:
     assert {name: preset.orientation for name, preset in PRESETS.items()} == {"colipri-0.1.3": "RAS", "colipri-0.1.1": "SAR"}
     volume = ramp((9, 12, 15), np.diag([-1.1, 0.9, 2.7, 1]))

@@ -27,6 +27,9 @@ LARGEST_SHIFT = 0.1
 """Voxels by which a mask's corner may be away from its volume's."""
 LARGEST_SKEW = 1e-3
 """Largest cosine between two axes that still count as perpendicular."""
+SMALLEST_COSINE = 1e-12
+"""What is smaller is rounding. With numbers near the smallest of all, ITK cannot invert the matrix and resamples to zeros
+without a word."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ def to_itk(volume: Volume) -> Any:
     image = SimpleITK.GetImageFromArray(voxels)
     affine = np.asarray(volume.affine, np.float64)
     image.SetSpacing(volume.spacing.tolist())
-    image.SetDirection((FLIP @ (affine[:3, :3] / volume.spacing)).flatten().tolist())
+    cosines = FLIP @ (affine[:3, :3] / volume.spacing)
+    image.SetDirection(np.where(np.abs(cosines) < SMALLEST_COSINE, 0, cosines).flatten().tolist())
     image.SetOrigin((FLIP @ affine[:3, 3]).tolist())
     return image
 
