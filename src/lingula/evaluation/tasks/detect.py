@@ -143,7 +143,7 @@ def _notes(config: EvaluateConfig, truth: DetectionTruth, rows: RowNumbers, numb
         shares = ", ".join(f"{n} at {setting}" for setting, n in counted.items())
         notes.append(
             f"mgca, the published scorer, forgets images without a true box and images without a found box of score "
-            f"{config.detect.confidence:g} or more: it counts {shares}, and is too high."
+            f"{config.detect.confidence:g} or more: it counts {shares}. Compare it with published numbers only."
         )
     if truth.unknown:
         notes.append(f"{len(truth.unknown)} images are left out: labelled with one of the findings, but no box is drawn.")
