@@ -63,3 +63,11 @@ def test_boxes_that_lie_outside_the_image_are_not_said() -> None:
         branches.regression_head.bbox_reg.bias.view(-1, 4)[:, 0] = -40.0
         for boxes, scores, labels in head.detect(levels()):
             assert len(boxes) == len(scores) == len(labels) == 0
+
+
+@pytest.mark.parametrize(("width", "groups"), [(256, 32), (64, 8), (40, 4), (9, 1)])
+def test_a_group_of_the_norm_has_at_least_eight_channels_or_all(width: int, groups: int) -> None:
+    """A group of one channel would be nothing but its own mean on a map of one cell."""
+    head = RetinaNetHead((8, 8, 8), 1, 64, width, floor=0.05, overlap=0.5, most=5)
+    found = {module.num_groups for module in head.modules() if isinstance(module, torch.nn.GroupNorm)}
+    assert found == {groups}

@@ -19,16 +19,15 @@ FINEST_SHARE, SHARE_PER_LEVEL, SCALES = 0.05, 3.0, 3
 """Anchors start at this share of the image's side; a level's are so many times larger than the next finer one's, in so many
 steps: 5 to 94 % of the side on three levels, about the range of RetinaNet's 32 to 813 pixels on images of 800."""
 
-GROUPS = 32
-"""Groups of the branches' norm, or fewer for a narrow head."""
+MOST_GROUPS, LEAST_PER_GROUP = 32, 8
+"""Groups of the branches' norm, and channels in one: a single channel would have nothing left on a map of one cell."""
 
 
 class RetinaNetHead(nn.Module):
     """RetinaNet (Lin et al. 2017, arXiv 1708.02002) behind an encoder that is run elsewhere.
 
-    Group norm in the branches as in torchvision's second version, without which narrow ones hardly learn. Its default of two more
-    levels above the coarsest is left out: at the sizes of radiographs here a cell of the coarsest level already covers much of
-    the image.
+    The branches have group norm as in torchvision's second version: without it narrow ones hardly learn. Its two more levels
+    above the coarsest are left out: a cell of the coarsest level already covers much of a radiograph.
 
     Args:
         channels: Channels of the encoder's levels, finest first; the three coarsest are used, or what there is.
@@ -53,7 +52,7 @@ class RetinaNetHead(nn.Module):
         pyramid = FeaturePyramidNetwork(list(channels[-LEVELS:]), width)
         pyramid.out_channels = width
         sizes = anchor_sizes(len(channels[-LEVELS:]), size)
-        norm = partial(nn.GroupNorm, math.gcd(GROUPS, width))
+        norm = partial(nn.GroupNorm, groups_of(width))
         self.net: Any = RetinaNet(
             pyramid,
             classes,
@@ -110,6 +109,18 @@ class RetinaNetHead(nn.Module):
 def _with_area(boxes: Tensor, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     kept = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
     return boxes[kept], scores[kept], labels[kept]
+
+
+def groups_of(width: int) -> int:
+    """Return how many groups the norm has: a power of two that divides the width.
+
+    >>> [groups_of(width) for width in (256, 64, 40, 9)]
+    [32, 8, 4, 1]
+    """
+    groups = math.gcd(MOST_GROUPS, width)
+    while groups > 1 and width // groups < LEAST_PER_GROUP:
+        groups //= 2
+    return groups
 
 
 def anchor_sizes(levels: int, size: int) -> tuple[tuple[float, ...], ...]:
