@@ -18,7 +18,7 @@ setup: .venv/.ready ## create .venv with everything in it (installs uv itself wh
 	$(UV) sync --frozen --all-extras
 	@touch $@
 
-demo: setup ## phantom -> CLIP and M-FLAG -> table and runs/demo/report.html (5 to 10 minutes)
+demo: setup ## phantom -> CLIP and M-FLAG -> table and runs/demo/report.html (5 to 15 minutes)
 	$(RUN)/lingula demo --overwrite
 
 tour: setup ## phantom -> G2D, CLIP and M-FLAG -> every task and runs/tour/report.html with overlays (at most 40 minutes)

@@ -33,7 +33,7 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {
-    "demo": Command("demo", "Demo", "phantom patients -> CLIP and M-FLAG -> table and page, in five to ten minutes"),
+    "demo": Command("demo", "Demo", "phantom patients -> CLIP and M-FLAG -> table and page, in 5 to 15 minutes"),
     "tour": Command("demo", "Tour", "phantom patients -> G2D, CLIP and M-FLAG -> every task, with overlays, on one page"),
     "data prepare csv": Command("data", "PrepareCsv", "make a store from your own table of images, text and labels"),
     "data prepare dicom": Command("data", "PrepareDicom", "make a store from a folder of DICOM radiographs"),
