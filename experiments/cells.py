@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import multiprocessing
@@ -48,6 +49,28 @@ class Number:
 
 
 Work = Callable[[Cell], list[Number]]
+
+
+def arguments(description: str | None, arms: Iterable[str]) -> argparse.ArgumentParser:
+    """Return the options that every experiment has; `only` and `seeds` choose its cells."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = list(arms)
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="ARM", help=f"some of: {'; '.join(names)}")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--workers", type=int, default=1, help="cells at once")
+    parser.add_argument("--minutes", type=float, help="begin no cell after so many")
+    parser.add_argument("--summary", action="store_true", help="print the tables only")
+    return parser
+
+
+def prepare_phantom(store: Path, studies: dict[str, int], size: int) -> None:
+    """Make the phantom's store, or take the one that is there."""
+    from lingula.data.phantom.source import PhantomSource
+    from lingula.data.prepare import prepare
+    from lingula.data.prepare_config import PrepareConfig
+
+    source = PhantomSource(studies["train"], studies["val"], studies["test"], size=size)
+    prepare(source, store, PrepareConfig(size=size))
 
 
 def read(path: Path) -> dict[Cell, list[Number]]:

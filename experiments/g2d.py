@@ -10,19 +10,17 @@ interrupted queue goes on where it stopped.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cells import Cell, Number, read, run_queue, summary
+from cells import Cell, Number, arguments, prepare_phantom, read, run_queue, summary
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs/results/g2d.csv"
 STORE, RUNS = ROOT / "stores/g2d", ROOT / "runs/g2d"
-SEEDS = (0, 1, 2)
 FRACTIONS = (0.01, 0.1, 1.0)
 
 
@@ -101,16 +99,6 @@ def evaluated(run: Path, store: Path, trained: bool, values: dict[str, Any]) -> 
     ]
 
 
-def prepare_store(store: Path, studies: dict[str, int], size: int) -> None:
-    """Make the phantom's store, or take the one that is there."""
-    from lingula.data.phantom.source import PhantomSource
-    from lingula.data.prepare import prepare
-    from lingula.data.prepare_config import PrepareConfig
-
-    source = PhantomSource(studies["train"], studies["val"], studies["test"], size=size)
-    prepare(source, store, PrepareConfig(size=size))
-
-
 def cells(arms: list[str], seeds: list[int]) -> list[Cell]:
     """The methods with every seed, then the ablations seed by seed."""
     main = [Cell(arm, seed) for seed in seeds for arm in arms if arm in MAIN]
@@ -126,17 +114,11 @@ def show() -> None:
 
 def main() -> None:
     """Parse the arguments, run the queue, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM")
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--minutes", type=float)
-    parser.add_argument("--summary", action="store_true", help="print the tables only")
-    chosen = parser.parse_args()
+    chosen = arguments(__doc__, ARMS).parse_args()
     if not chosen.summary:
         from lingula import tour
 
-        prepare_store(STORE, tour.STUDIES, tour.SIZE)
+        prepare_phantom(STORE, tour.STUDIES, tour.SIZE)
         job = partial(work, store=STORE, runs=RUNS, budget=tour.BUDGET, tasks=TASKS)
         run_queue(cells(chosen.only, chosen.seeds), job, RESULTS, chosen.workers, chosen.minutes)
     show()

@@ -10,7 +10,6 @@ Three groups: arms with the demo's budget; `short`, a quarter of its samples and
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import time
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cells import Cell, Number, read, run_queue, summary
+from cells import Cell, Number, arguments, prepare_phantom, read, run_queue, summary
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, FIGURE = ROOT / "docs/results/m_flag.csv", ROOT / "docs/results/m_flag.png"
@@ -96,16 +95,6 @@ PANELS = {
     "uniformity image latents": "uniformity, image latents",
 }
 """What the figure shows, and how it is called there."""
-
-
-def prepare_store(store: Path, studies: dict[str, int], size: int) -> None:
-    """Make the phantom's store, or take the one that is there."""
-    from lingula.data.phantom.source import PhantomSource
-    from lingula.data.prepare import prepare
-    from lingula.data.prepare_config import PrepareConfig
-
-    source = PhantomSource(studies["train"], studies["val"], studies["test"], size=size)
-    prepare(source, store, PrepareConfig(size=size))
 
 
 def work(cell: Cell, store: Path, runs: Path, budget: dict[str, Any], evaluation: dict[str, Any]) -> list[Number]:
@@ -290,13 +279,8 @@ def _draw_panel(axis: Any, arms: Sequence[str], quantity: str) -> None:
 
 def main() -> None:
     """Run the queue, or print what it has found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=list(ARMS), default=list(ARMS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--minutes", type=float)
+    parser = arguments(__doc__, ARMS)
     parser.add_argument("--list", action="store_true", help="print the cells and whether they are done")
-    parser.add_argument("--summary", action="store_true")
     given = parser.parse_args()
     cells = [Cell(arm, seed) for seed in given.seeds for arm in given.only]
     if given.summary:
@@ -309,7 +293,7 @@ def main() -> None:
         return
     from lingula import demo
 
-    prepare_store(STORE, demo.STUDIES, demo.SIZE)
+    prepare_phantom(STORE, demo.STUDIES, demo.SIZE)
     run_queue(
         cells, partial(work, store=STORE, runs=RUNS, budget=demo.BUDGET, evaluation={}), RESULTS, given.workers, given.minutes
     )

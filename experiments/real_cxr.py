@@ -10,13 +10,12 @@ docs/results/real-cxr.md. A cell takes three to ten minutes of one core; an inte
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cells import Cell, Number, run_queue, summary
+from cells import Cell, Number, arguments, run_queue, summary
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs/results/real-cxr.csv"
@@ -113,13 +112,7 @@ def _numbers(rows: dict[str, Any]) -> list[Number]:
 
 def main() -> None:
     """Run the queue, or print what it has found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=list(ARMS), default=list(ARMS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--minutes", type=float)
-    parser.add_argument("--summary", action="store_true")
-    given = parser.parse_args()
+    given = arguments(__doc__, ARMS).parse_args()
     retrieval = [f"recall@10 {way}, {gallery}" for gallery in FIGURES for way in ("text to image", "image to text")]
     if not given.summary:
         cells = [Cell(arm, seed) for seed in given.seeds for arm in given.only]

@@ -9,13 +9,12 @@ overlays of a finished cell lie in runs/real-g2d/ARM-SEED/evaluation.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cells import Cell, Number, read, run_queue, summary
+from cells import Cell, Number, arguments, read, run_queue, summary
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, STORE, RUNS = ROOT / "docs/results/real-g2d.csv", ROOT / "stores/cxr", ROOT / "runs/real-g2d"
@@ -108,13 +107,7 @@ def show() -> None:
 
 def main() -> None:
     """Run the queue, or print what it has found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=list(ARMS), default=list(ARMS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--minutes", type=float)
-    parser.add_argument("--summary", action="store_true")
-    given = parser.parse_args()
+    given = arguments(__doc__, ARMS).parse_args()
     if not given.summary:
         cells = [Cell(arm, seed) for seed in given.seeds for arm in given.only]
         job = partial(work, store=STORE, runs=RUNS, changes={}, tasks={})

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[2] / "experiments"
-
 
 @pytest.fixture(scope="module")
-def cells() -> Any:
-    specification = importlib.util.spec_from_file_location("cells", FOLDER / "cells.py")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["cells"] = module
-    specification.loader.exec_module(module)
-    return module
+def cells(load_experiment: Callable[[str], Any]) -> Any:
+    return load_experiment("cells")
 
 
 def square(cell: Any) -> list[Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,12 @@ import pytest
 from lingula import demo
 from lingula.training.recipes import recipe
 
-FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 SHARED = ("data", "augment", "optimisation", "runtime")
 
 
 @pytest.fixture(scope="module")
-def experiment() -> Any:
-    for name in ("cells", "m_flag"):
-        specification = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-        module = importlib.util.module_from_spec(specification)
-        sys.modules[name] = module
-        specification.loader.exec_module(module)
-    return sys.modules["m_flag"]
+def experiment(load_experiment: Callable[[str], Any]) -> Any:
+    return load_experiment("m_flag")
 
 
 def settings(experiment: Any, arm: str) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from lingula.data.sources.csv_table import CsvSource
 from lingula.models.text_config import LanguageModelConfig
 from lingula.training.language_model import pretrain_language_model
 
-FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 SHORT = {
     "image_encoder": {"name": "test_resnet", "weights": "none"},
     "data": {"image_size": 32},
@@ -28,13 +27,8 @@ SHORT = {
 
 
 @pytest.fixture(scope="module")
-def experiment() -> Any:
-    for name in ("cells", "real_cxr"):
-        specification = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-        module = importlib.util.module_from_spec(specification)
-        sys.modules[name] = module
-        specification.loader.exec_module(module)
-    return sys.modules["real_cxr"]
+def experiment(load_experiment: Callable[[str], Any]) -> Any:
+    return load_experiment("real_cxr")
 
 
 @pytest.fixture(scope="module")

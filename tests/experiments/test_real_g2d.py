@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,14 @@ from lingula.data.prepare_config import PrepareConfig
 from lingula.data.sources.csv_config import CsvConfig
 from lingula.data.sources.csv_table import CsvSource
 
-FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 SHORT = {"data": {"image_size": 32}, "optimisation": {"steps": 2, "batch_size": 8}, "runtime": {"precision": "fp32"}}
 PATHOLOGIES = ("ground glass opacities", "consolidation", "pneumonia")
 ONCE = {"steps": 1, "every": 1}
 
 
 @pytest.fixture(scope="module")
-def experiment() -> Any:
-    for name in ("cells", "real_g2d"):
-        specification = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-        module = importlib.util.module_from_spec(specification)
-        sys.modules[name] = module
-        specification.loader.exec_module(module)
-    return sys.modules["real_g2d"]
+def experiment(load_experiment: Callable[[str], Any]) -> Any:
+    return load_experiment("real_g2d")
 
 
 def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
