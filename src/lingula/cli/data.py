@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 import tyro
 
+from lingula.core.config import Config
 from lingula.core.errors import UserError
-from lingula.data.prepare_config import PrepareConfig
+from lingula.data.prepare_config import PrepareConfig, PrepareVolumesConfig, ShardConfig, VolumeStoringConfig
 from lingula.data.sources.csv_config import CsvConfig
 from lingula.data.sources.dicom_config import DicomConfig
 
@@ -32,6 +33,10 @@ class _Prepare:
     """Folder of the store to make, or to finish."""
     settings: Annotated[PrepareConfig, tyro.conf.arg(name="")] = field(default_factory=PrepareConfig)
     """What the store holds."""
+    projection: Literal["ct"] | None = None
+    """ct: the images are CT volumes, and so is what the store holds; None: radiographs."""
+    volumes: Annotated[VolumeStoringConfig, tyro.conf.arg(name="")] = field(default_factory=VolumeStoringConfig)
+    """What is done to CT volumes."""
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Processes that read images."""
     overwrite: bool = False
@@ -47,19 +52,43 @@ class _Prepare:
         """How `prepare` treats the ids of studies and patients: those of synthetic ones stay."""
         return {"hash_identifiers": False, "salt": None}
 
+    def stored(self) -> PrepareConfig | PrepareVolumesConfig:
+        """What a store of the chosen kind of images holds.
+
+        Raises:
+            UserError: An option is for the other kind of images.
+        """
+        for_radiographs = set(PrepareConfig.model_fields) - set(ShardConfig.model_fields)
+        if self.projection is None:
+            _refuse_options(self.volumes, set(VolumeStoringConfig.model_fields), "CT volumes", "Add --projection ct")
+            return self.settings
+        _refuse_options(self.settings, for_radiographs, "radiographs", "Leave out --projection ct")
+        shards = {name: getattr(self.settings, name) for name in ShardConfig.model_fields}
+        return PrepareVolumesConfig(**self.volumes.model_dump(), **shards)
+
     def run(self) -> None:
         """Prepare, and print what the store holds."""
         from lingula.data.prepare import prepare
         from lingula.data.sources.text_labels import TextLabels
 
+        settings = self.stored()
         source = TextLabels(self.source()) if self.labels_from_text else self.source()
-        summary = prepare(source, self.store, self.settings, workers=self.workers, overwrite=self.overwrite, **self.identifiers())
+        summary = prepare(source, self.store, settings, workers=self.workers, overwrite=self.overwrite, **self.identifiers())
         everything = summary.counts["all"]
         print(f"{summary.store}: " + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in everything.items()))
         if summary.quarantined:
             print(f"{summary.quarantined:,} items could not be read and are quarantined:")
             for reason, count in summary.reasons.items():
                 print(f"  {count:>6,}  {reason}")
+
+
+def _refuse_options(config: Config, names: set[str], what: str, remedy: str) -> None:
+    """Refuse options that would have no effect."""
+    default = type(config)()
+    changed = sorted(name for name in names if getattr(config, name) != getattr(default, name))
+    if changed:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
+        raise UserError(f"{options} is for {what} only", f"{remedy}, or the option.")
 
 
 @dataclass(kw_only=True)
@@ -133,17 +162,28 @@ class PreparePhantom(_Prepare):
     """Validation studies."""
     test: int = 1000
     """Test studies; their reports use phrasings that no training report has."""
+    studies: int | None = None
+    """Studies in all, in place of the three: a tenth for validation, a fifth for test, the rest for training."""
     seed: int = 0
     """Same seed, same bytes."""
     projections: tuple[Literal["PA", "AP", "lateral"], ...] = ("PA",)
     """Radiographs per study."""
 
     def source(self) -> Source:
-        """The phantom's patients as studies."""
+        """The phantom's patients as studies; CT volumes are rendered with the voxels that the store asks for, 5 mm by default."""
+        counts = (self.train, self.val, self.test)
+        if self.studies is not None:
+            counts = (self.studies - self.studies // 10 - self.studies // 5, self.studies // 10, self.studies // 5)
+        if self.projection == "ct":
+            from lingula.data.phantom.ct_source import SPACING, PhantomCtSource
+
+            spacing = self.volumes.spacing or SPACING
+            if not isinstance(spacing, float):
+                raise UserError("the phantom's voxels are cubes", "Give one --spacing.")
+            return PhantomCtSource(*counts, seed=self.seed, spacing=spacing)
         from lingula.data.phantom.source import PhantomSource
 
         size, depth = self.settings.size, self.settings.bit_depth
-        counts = (self.train, self.val, self.test)
         return PhantomSource(*counts, seed=self.seed, size=size, projections=self.projections, bit_depth=depth)
 
 
@@ -159,10 +199,10 @@ class Describe:
         from rich.console import Console
 
         from lingula.data.describe import describe
-        from lingula.data.store import Store
+        from lingula.data.open_store import open_store
 
         console = Console()
-        for table in describe(Store.open(self.store)):
+        for table in describe(open_store(self.store)):
             console.print(table)
 
 
@@ -178,10 +218,10 @@ class Label:
     def run(self) -> None:
         """Write, and print the counts."""
         from lingula.data.label_table import write_labels
-        from lingula.data.store import Store
+        from lingula.data.open_store import open_store
 
         kinds = ("present", "absent", "uncertain", "not mentioned")
-        counts = write_labels(Store.open(self.store), self.out)
+        counts = write_labels(open_store(self.store), self.out)
         print(f"{'':<28}" + "".join(f"{kind:>15}" for kind in kinds))
         for finding, count in counts.items():
             print(f"{finding:<28}" + "".join(f"{count[kind]:>15,}" for kind in kinds))
@@ -197,10 +237,10 @@ class Verify:
 
     def run(self) -> None:
         """Print every problem."""
-        from lingula.data.store import Store
+        from lingula.data.open_store import open_store
         from lingula.data.verify import verify
 
-        store = Store.open(self.store)
+        store = open_store(self.store)
         problems = verify(store)
         for problem in problems:
             print(f"{problem.severity}: {problem.message}")
