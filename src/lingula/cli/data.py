@@ -15,6 +15,7 @@ from lingula.core.errors import UserError
 from lingula.data.prepare_config import PrepareConfig, PrepareVolumesConfig, ShardConfig, VolumeStoringConfig
 from lingula.data.sources.csv_config import CsvConfig
 from lingula.data.sources.dicom_config import DicomConfig
+from lingula.data.sources.sidecar_config import SidecarConfig
 
 if TYPE_CHECKING:
     from lingula.data.study import Source
@@ -119,11 +120,18 @@ class PrepareCsv(_PrepareReal):
     """Folder that the image paths are relative to; the table's own folder where none is given."""
     columns: Annotated[CsvConfig, tyro.conf.arg(name="")] = field(default_factory=CsvConfig)
     """Which column is what."""
+    sidecar: Annotated[SidecarConfig, tyro.conf.arg(name="")] = field(default_factory=SidecarConfig)
+    """Of CT: slope, intercept and voxel size that the files do not say."""
 
     def source(self) -> Source:
         """The table's rows as studies."""
+        if self.projection == "ct":
+            from lingula.data.sources.csv_volumes import CsvVolumeSource
+
+            return CsvVolumeSource(self.table, self.root or self.table.parent, self.columns, self.sidecar)
         from lingula.data.sources.csv_table import CsvSource
 
+        _refuse_options(self.sidecar, set(SidecarConfig.model_fields), "CT volumes", "Add --projection ct")
         return CsvSource(self.table, self.root or self.table.parent, self.columns)
 
 
