@@ -18,6 +18,8 @@ from lingula.data.sources.dicom_config import DicomConfig
 from lingula.data.sources.sidecar_config import SidecarConfig
 
 if TYPE_CHECKING:
+    from lingula.data.sources.dicom_folder import DicomSource
+    from lingula.data.sources.dicom_series import DicomSeriesSource
     from lingula.data.study import Source
 
 
@@ -137,7 +139,7 @@ class PrepareCsv(_PrepareReal):
 
 @dataclass(kw_only=True)
 class PrepareDicom(_PrepareReal):
-    """Make a store from a folder of DICOM radiographs, with or without a table of reports and labels."""
+    """Make a store from a folder of DICOM radiographs or CT series, with or without a table of reports and labels."""
 
     root: Path
     """Folder; every file below it is looked at."""
@@ -149,15 +151,27 @@ class PrepareDicom(_PrepareReal):
     """Which column of the table is what."""
 
     def source(self) -> Source:
-        """The folder's radiographs as studies."""
-        from lingula.data.sources.dicom_folder import DicomSource
-
-        source = DicomSource(self.root, self.table, self.files, self.columns)
+        """The folder's radiographs, or CT series, as studies."""
+        source = self._ct_series() if self.projection == "ct" else self._radiographs()
         if source.skipped:
             print(f"{sum(source.skipped.values()):,} items of {self.root} are left out:")
             for reason, count in source.skipped.items():
                 print(f"  {count:>6,}  {reason}")
         return source
+
+    def _radiographs(self) -> DicomSource:
+        from lingula.data.sources.dicom_folder import DicomSource
+
+        return DicomSource(self.root, self.table, self.files, self.columns)
+
+    def _ct_series(self) -> DicomSeriesSource:
+        from lingula.data.sources.dicom_series import DicomSeriesSource
+
+        _refuse_options(self.files, {"raw_images", "crop_border"}, "radiographs", "Leave out --projection ct")
+        files = self.files
+        if files.modalities == DicomConfig().modalities:
+            files = files.model_copy(update={"modalities": ("CT",)})
+        return DicomSeriesSource(self.root, self.table, files, self.columns)
 
 
 @dataclass(kw_only=True)

@@ -75,12 +75,13 @@ class CsvVolumeSource(CsvStudies):
         return inside
 
     def _read_studies(self) -> list[Study]:
-        """Mark the images as CT."""
-        marked = {"modality": "ct", "projection": "CT"}
-        return [
-            study.model_copy(update={"images": [image.model_copy(update=marked) for image in study.images]})
-            for study in super()._read_studies()
-        ]
+        return as_ct(super()._read_studies())
+
+
+def as_ct(studies: list[Study]) -> list[Study]:
+    """Return studies with all their images marked as CT."""
+    marked = {"modality": "ct", "projection": "CT"}
+    return [study.model_copy(update={"images": [image.model_copy(update=marked) for image in study.images]}) for study in studies]
 
 
 def read_or_quarantine(path: Path) -> Volume:
