@@ -75,14 +75,16 @@ class VolumeStoring:
         if self.config.spacing is None:
             return volume
         spacing = along_axes(self.config.spacing)
-        return volume if np.allclose(volume.spacing, spacing, rtol=SAME_SPACING, atol=0) else resample(volume, spacing)
+        if np.allclose(volume.spacing, spacing, rtol=SAME_SPACING, atol=0):
+            return volume
+        return resample(Volume(volume.voxels.astype(np.float32), volume.affine), spacing)
 
     def _move_mask(self, mask: VolumeMask, volume: Volume) -> VolumeMask:
         """Bring a mask to the stored grid: voxels whose centre is inside by at least half, interpolated linearly."""
         if mask.shape != volume.voxels.shape:
             problem = f"a mask of {mask.shape} voxels is not on the grid of its volume of {volume.voxels.shape}"
             raise UserError(problem, "Resample the mask to its volume with nearest neighbours.")
-        moved = self._on_grid(Volume(mask.astype(np.float32), volume.affine))
+        moved = self._on_grid(Volume(mask.astype(np.uint8), volume.affine))
         return np.asarray(moved.voxels >= 0.5)
 
 
