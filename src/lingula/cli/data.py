@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import tyro
 
@@ -273,7 +273,7 @@ class Verify:
 
 @dataclass
 class Show:
-    """Draw a contact sheet of a store (`lingula data show STORE`), or of synthetic patients (`lingula data show phantom`)."""
+    """Draw a store (`lingula data show STORE`): radiographs, or three planes of CT volumes; or the phantom (`… show phantom`)."""
 
     store: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STORE")]
     """Folder of the store, or the word phantom."""
@@ -285,8 +285,12 @@ class Show:
     """Only images that carry this finding."""
     with_text: bool | None = None
     """Only images with (--with-text True) or without (False) text."""
-    images: int = 12
-    """How many images, evenly spread over those that fit."""
+    images: int | None = None
+    """How many images, evenly spread over those that fit; 12 radiographs or 4 volumes where nothing is given."""
+    level: float = -300.0
+    """Of CT: what is shown as mid-grey, HU."""
+    width: float = 1500.0
+    """Of CT: from black to white, HU."""
     seed: int = 0
     """Which synthetic patients."""
 
@@ -298,10 +302,21 @@ class Show:
             out = self.out or Path("phantom.png")
             preview(self.seed, out)
         else:
-            from lingula.data.contact_sheet import draw_contact_sheet
-            from lingula.data.store import Store
-
             out = self.out or self.store / "contact_sheet.png"
-            store = Store.open(self.store)
-            draw_contact_sheet(store, out, split=self.split, finding=self.finding, with_text=self.with_text, count=self.images)
+            self._draw(out)
         print(out)
+
+    def _draw(self, out: Path) -> None:
+        from lingula.data.contact_sheet import draw_contact_sheet
+        from lingula.data.open_store import open_store
+        from lingula.data.store import Store
+        from lingula.data.volume_sheet import Window, draw_volume_sheet
+
+        store = open_store(self.store)
+        if isinstance(store, Store):
+            count = 12 if self.images is None else self.images
+            draw_contact_sheet(store, out, split=self.split, finding=self.finding, with_text=self.with_text, count=count)
+            return
+        count, window = 4 if self.images is None else self.images, Window(self.level, self.width)
+        chosen: dict[str, Any] = {"split": self.split, "finding": self.finding, "with_text": self.with_text, "count": count}
+        draw_volume_sheet(store, out, window=window, **chosen)
