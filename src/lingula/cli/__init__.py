@@ -105,8 +105,14 @@ def _load(name: str, arguments: list[str]) -> Any:
 def parse(command: type, name: str, arguments: list[str], **options: Any) -> Any:
     """Parse arguments into a command; a wrong option is one clear error and exit code 2."""
     import tyro
+    from pydantic import ValidationError
 
-    return tyro.cli(command, args=arguments, prog=f"lingula {name}", config=(tyro.conf.FlagCreatePairsOff,), **options)
+    try:
+        return tyro.cli(command, args=arguments, prog=f"lingula {name}", config=(tyro.conf.FlagCreatePairsOff,), **options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + ".".join(map(str, first["loc"])).replace("_", "-") if first["loc"] else f"lingula {name}"
+        raise UserError(f"{option}: {first['msg']} (got {first['input']!r})", f"See lingula {name} --help.") from None
 
 
 def _overview(prefix: str = "") -> str:

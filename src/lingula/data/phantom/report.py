@@ -72,7 +72,7 @@ def write_report(patient: Patient, style: Style, view: str) -> WrittenReport:
         statements.insert(0, (_pick(g, NORMAL[style][f"{kind}view"]).format(view=view), {}))
     words = {index: (phrase, number) for number, (_, named) in enumerate(statements) for index, phrase in named.items()}
     sentences = tuple(text for text, _ in statements)
-    sections = {"findings": " ".join(sentences), "impression": _impression(said, style, g)}
+    sections = {"findings": " ".join(sentences), "impression": _impression(said, style, g, view)}
     return WrittenReport(Report(sections=sections), sentences, words, denied)
 
 
@@ -152,10 +152,11 @@ def _negations(patient: Patient, style: Style, g: np.random.Generator) -> tuple[
     return texts, denied
 
 
-def _impression(said: list[tuple[int, Fact]], style: Style, g: np.random.Generator) -> str:
+def _impression(said: list[tuple[int, Fact]], style: Style, g: np.random.Generator, view: str) -> str:
     notable = sorted((fact for _, fact in said), key=lambda fact: -fact.severity)[: int(g.integers(1, 4))]
     if not notable:
-        return _pick(g, IMPRESSION_NORMAL[style])
+        normal = _pick(g, IMPRESSION_NORMAL[style])
+        return normal.replace("radiograph", "CT") if view == "CT" else normal
     return " ".join(frame(_pick(g, IMPRESSION[style]), noun_phrase(fact, style, g)) for fact in notable)
 
 
