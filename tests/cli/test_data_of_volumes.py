@@ -37,6 +37,36 @@ def test_phantom_to_store_to_tables(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "prepared differently" in refused([*phantom, "--spacing", "9"], capsys)
 
 
+def test_the_phantoms_store_says_the_voxels_that_were_rendered(tmp_path: Path) -> None:
+    words = ["data", "prepare", "phantom", "--projection", "ct", "--studies", "1", "--store", str(tmp_path / "ct")]
+    main([*words, "--workers", "1"])
+    opened = VolumeStore.open(tmp_path / "ct")
+    assert opened.storing.spacing == 5
+    assert opened.spacing(0) == (5, 5, 5)
+    assert opened.column("source_shape")[0] == list(opened.shape(0))
+
+
+def test_a_folder_of_volumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, name in enumerate(("p1/a/1", "p1/a/2", "p1/b/1", "p2/a/1")):
+        (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(chest(seed=seed), LAS), tmp_path / f"root/{name}.nii.gz")
+    (tmp_path / "root/p2/a/broken.nii").write_bytes(b"nothing")
+    (tmp_path / "root/notes.txt").write_text("nothing")
+    words = ["data", "prepare", "nifti", "--root", str(tmp_path / "root"), "--workers", "1"]
+    main([*words, "--layout", "folders", "--store", str(tmp_path / "s")])
+    out = capsys.readouterr().out
+    assert "4 images, 0 images with text, 3 studies, 2 patients" in out
+    assert "1 items could not be read" in out
+    assert "1  not a volume by its suffix" in out
+    store = VolumeStore.open(tmp_path / "s")
+    np.testing.assert_array_equal(store.volume(1).voxels, chest(seed=1)[::-1])
+    main([*words, "--store", str(tmp_path / "files")])
+    assert "4 images, 0 images with text, 4 studies, 4 patients" in capsys.readouterr().out
+    (tmp_path / "empty").mkdir()
+    for root, said in (("empty", "has no volume (0 other files)"), ("gone", "no such folder of volumes")):
+        assert said in refused(["data", "prepare", "nifti", "--root", str(tmp_path / root), "--store", "s"], capsys)
+
+
 def test_a_table_of_volumes(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(chest(), LAS), tmp_path / "v.nii.gz")
     (tmp_path / "ct.csv").write_text("image,text\nv.nii.gz,No nodule.\n")

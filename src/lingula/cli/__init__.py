@@ -35,9 +35,10 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "demo": Command("demo", "Demo", "phantom patients -> CLIP and M-FLAG -> table and page, in 5 to 15 minutes"),
     "tour": Command("demo", "Tour", "phantom patients -> G2D, CLIP and M-FLAG -> every task, with overlays, on one page"),
-    "data prepare csv": Command("data", "PrepareCsv", "make a store from your own table of images, text and labels"),
-    "data prepare dicom": Command("data", "PrepareDicom", "make a store from a folder of DICOM radiographs"),
-    "data prepare phantom": Command("data", "PreparePhantom", "make a store of synthetic patients with exact ground truth"),
+    "data prepare csv": Command("prepare", "PrepareCsv", "make a store from your own table of images, text and labels"),
+    "data prepare dicom": Command("prepare", "PrepareDicom", "make a store from a folder of DICOM radiographs or CT series"),
+    "data prepare nifti": Command("prepare", "PrepareNifti", "make a store from a folder of CT volumes without a table"),
+    "data prepare phantom": Command("prepare", "PreparePhantom", "make a store of synthetic patients with exact ground truth"),
     "data describe": Command("data", "Describe", "count what is in a store"),
     "data label": Command("data", "Label", "read 14 findings out of a store's reports, by rules, into a table"),
     "data verify": Command("data", "Verify", "check a store's hashes, patient overlap and duplicates"),
