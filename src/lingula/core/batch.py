@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lingula.core.types import FindingLabels, Groups, Images, TextFeatures, TokenIds, TokenMask
+from lingula.core.types import FindingLabels, Groups, Images, TextFeatures, TokenIds, TokenMask, Volumes
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Batch:
 
     Args:
         study_ids: Which studies these are (for error messages and logs).
-        images: `batch channels height width`, normalised; absent in the global batch that `losses` sees.
+        images: `batch channels height width`, normalised, or `batch channels x y z` in [-1, 1]; absent in the global batch that
+            `losses` sees.
         texts: The text view of each sample.
         groups: `batch`; equal numbers carry the same text.
         tokens: Tokenised texts, where the text encoder is trained.
@@ -49,7 +50,7 @@ class Batch:
     """
 
     study_ids: list[str] = field(default_factory=list)
-    images: Images | None = None
+    images: Images | Volumes | None = None
     texts: list[str] | None = None
     groups: Groups | None = None
     tokens: Tokens | None = None

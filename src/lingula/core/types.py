@@ -63,6 +63,11 @@ Pixels: TypeAlias = Int[np.ndarray, "height width"]
 VolumeHU: TypeAlias = Float[np.ndarray, "x y z"]
 """One CT volume in Hounsfield units, axes RAS+: indices grow to the patient's right, front and head."""
 
+VoxelsHU: TypeAlias = Int[np.ndarray, "x y z"]
+"""Stored voxels of a CT volume, or of a crop of it, int16, Hounsfield units; axes as its store declares them."""
+
+VolumeMask: TypeAlias = Bool[np.ndarray, "x y z"]
+
 RegionMask: TypeAlias = Bool[np.ndarray, "height width"]
 
 Boxes: TypeAlias = Float[np.ndarray, "boxes 4"]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from lingula.core.errors import UserError
 from lingula.core.files import atomic_file
-from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
 from lingula.data.text.labeller import label_sections
 from lingula.data.text.lexicon import FINDINGS
 
 
-def write_labels(store: Store, path: Path) -> dict[str, Counter[str]]:
+def write_labels(store: StoreTable, path: Path) -> dict[str, Counter[str]]:
     """Write one line per study with a report: study, patient, and each finding as 1, 0, -1 or blank (not mentioned).
 
     Args:

@@ -16,7 +16,7 @@ from typing import Any
 
 from lingula.core.errors import UserError
 from lingula.data.identifiers import Pseudonyms
-from lingula.data.prepare_config import PrepareConfig
+from lingula.data.prepare_config import PrepareConfig, PrepareVolumesConfig
 from lingula.data.shards import write_shard
 from lingula.data.study import Source, Study
 
@@ -28,12 +28,14 @@ class ShardPool:
 
     Args:
         source: Where the images come from; it is pickled once per worker.
-        settings: Size and depth of the stored images.
+        settings: What is stored of an image.
         workers: Processes; with 1 everything happens in this process.
         pseudonyms: What identifiers are replaced by; None: they are written as they are.
     """
 
-    def __init__(self, source: Source, settings: PrepareConfig, workers: int, pseudonyms: Pseudonyms | None = None) -> None:
+    def __init__(
+        self, source: Source, settings: PrepareConfig | PrepareVolumesConfig, workers: int, pseudonyms: Pseudonyms | None = None
+    ) -> None:
         self._source, self._settings, self._workers, self._pseudonyms = source, settings, workers, pseudonyms
         self._running: dict[Future[None], int] = {}
         self._pool: ProcessPoolExecutor | None = None
@@ -97,7 +99,7 @@ _PARENT_DEATH_SIGNAL = 1
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(source: Source, settings: PrepareConfig, pseudonyms: Pseudonyms | None) -> None:
+def _start_worker(source: Source, settings: PrepareConfig | PrepareVolumesConfig, pseudonyms: Pseudonyms | None) -> None:
     """Keep what every shard needs; leave interrupts to the parent, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _worker.update(source=source, settings=settings, pseudonyms=pseudonyms)

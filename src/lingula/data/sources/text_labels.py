@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lingula.data.study import Picture, Source, Study
+from lingula.data.study import Picture, Scan, Source, Study
 from lingula.data.text.labeller import LABELLER_VERSION, label_sections
 from lingula.data.text.lexicon import NO_FINDING
 
@@ -37,7 +37,7 @@ class TextLabels:
     def __len__(self) -> int:
         return len(self._source)
 
-    def read(self, study: Study, image_index: int) -> Picture:
+    def read(self, study: Study, image_index: int) -> Picture | Scan:
         """Read one image of a study.
 
         Raises:
