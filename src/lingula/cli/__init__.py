@@ -40,6 +40,7 @@ COMMANDS: dict[str, Command] = {
     "data prepare phantom": Command("data", "PreparePhantom", "make a store of synthetic patients with exact ground truth"),
     "data describe": Command("data", "Describe", "count what is in a store"),
     "data label": Command("data", "Label", "read 14 or 18 findings out of a store's reports, by rules, into a table"),
+    "data statements": Command("statements", "CutStatements", "cut a store's reports into short statements, by rules (.jsonl)"),
     "data verify": Command("data", "Verify", "check a store's hashes, patient overlap and duplicates"),
     "data show": Command("data", "Show", "draw a contact sheet of a store, or of the phantom"),
     "pretrain": Command("pretrain", "parse", "train clip, m-flag, g2d or a supervised model on a store"),

@@ -27,6 +27,7 @@ PSEUDO = (
     r"without (?:significant |definite )?(?:interval )?(?:change|increase|decrease)",
     r"not (?:significantly |appreciably )?changed",
     r"no (?:prior|previous|comparison|old)",
+    r"non[- ](?:specific|destructive|displaced|calcified|calcific|obstructive|solid|contrast|enhanced|dependent)",
     *("not only", "not necessarily", "not included", "without difficulty", "without contrast"),
 )
 """They look like a denial and are none."""
