@@ -228,7 +228,7 @@ class Trainer:
 
     def _on_device(self, batch: Batch) -> Batch:
         batch = batch.to(self.device)
-        if batch.images is None:
+        if batch.images is None or batch.images.ndim != 4:
             return batch
         return replace(batch, images=batch.images.contiguous(memory_format=torch.channels_last))
 
