@@ -37,6 +37,21 @@ def test_without_blocks_a_token_decides_its_own_patch_and_hidden_ones_are_alike(
     torch.testing.assert_close(predicted[:, hidden], decoder.voxels(decoder.norm(decoder.mask_token)).expand(1, 21, 24))
 
 
+def test_every_place_is_its_own_along_x_y_and_z() -> None:
+    """By hand: raster number n lies at (n // 6, n // 3 % 2, n % 3), and each axis turns its third of a head's pairs."""
+    decoder, kept, tokens = make(), kept_patches([7], 24, 0.5), torch.randn(1, 12, 24)
+    places = torch.tensor([[number // 6, number // 3 % 2, number % 3] for number in range(24)])
+    pairs = 12 // 6
+    bands = torch.tensor([10_000.0 ** (-k / pairs) for k in range(pairs)])
+    angles = (places[:, :, None] * bands).flatten(1)
+    whole = decoder.mask_token.repeat(1, 24, 1)
+    for number, token in zip(kept[0].tolist(), tokens[0], strict=True):
+        whole[0, number] = decoder.embed(token)
+    for block in decoder.blocks:
+        whole = block(whole, angles)
+    torch.testing.assert_close(decoder(tokens, kept, GRID), decoder.voxels(decoder.norm(whole)))
+
+
 def test_the_order_in_which_tokens_are_given_does_not_matter() -> None:
     decoder, kept = make(), kept_patches([5], 24, 0.5)
     tokens, order = torch.randn(1, 12, 24), torch.randperm(12)

@@ -58,6 +58,8 @@ def test_what_is_true_is_said_and_what_is_false_is_another_patients_in_a_silent_
 def test_a_normal_report_has_false_slots_only_and_an_empty_bank_none() -> None:
     normal = {"lungs": PartStatements(negative=("No nodule.",))}
     assert [slot.label for slot in BANK.slots(normal, "d", 4, random_generator(0))] == [0, 0, -1, -1]
+    drawn = {slot.statement for key in range(40) for slot in BANK.slots(normal, "d", 4, random_generator(key))}
+    assert {"A nodule.", "Emphysema."} <= drawn, "a part of which only normal things are said has no positive finding"
     assert StatementBank([]).slots(normal, "d", 3, random_generator(0)) == [EMPTY] * 3
     assert StatementBank([("d", normal)]).slots({}, "d", 2, random_generator(0)) == [EMPTY] * 2
 
