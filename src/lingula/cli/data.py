@@ -31,12 +31,14 @@ class Describe:
 
 @dataclass
 class Label:
-    """Read the 14 CheXpert findings out of the reports of a store, by rules, into a table."""
+    """Read the 14 CheXpert or the 18 CT-RATE findings out of the reports of a store, by rules, into a table."""
 
     store: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STORE")]
     """Folder of the store."""
     out: Path
     """CSV to write: one line per study; 1 present, 0 absent, -1 uncertain, blank not mentioned."""
+    vocabulary: Literal["chexpert", "ct-rate"] = "chexpert"
+    """Which findings: the 14 of CheXpert, for radiographs, or the 18 of CT-RATE, for chest CT."""
 
     def run(self) -> None:
         """Write, and print the counts."""
@@ -44,10 +46,10 @@ class Label:
         from lingula.data.open_store import open_store
 
         kinds = ("present", "absent", "uncertain", "not mentioned")
-        counts = write_labels(open_store(self.store), self.out)
-        print(f"{'':<28}" + "".join(f"{kind:>15}" for kind in kinds))
+        counts = write_labels(open_store(self.store), self.out, self.vocabulary)
+        print(f"{'':<36}" + "".join(f"{kind:>15}" for kind in kinds))
         for finding, count in counts.items():
-            print(f"{finding:<28}" + "".join(f"{count[kind]:>15,}" for kind in kinds))
+            print(f"{finding:<36}" + "".join(f"{count[kind]:>15,}" for kind in kinds))
         print(self.out)
 
 

@@ -52,6 +52,9 @@ TokenMask: TypeAlias = Bool[Tensor, "batch tokens"]
 Groups: TypeAlias = Int[Tensor, "batch"]
 """Samples with the same number carry the same text and are positives of each other."""
 
+SlotLabels: TypeAlias = Int[Tensor, "batch slots"]
+"""Of a statement and its opposite: 1 the statement is true, 0 its opposite is, -1 neither is given."""
+
 FindingLabels: TypeAlias = Float[Tensor, "batch findings"]
 """1 present, 0 absent, NaN unknown or uncertain."""
 
