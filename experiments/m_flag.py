@@ -60,14 +60,11 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "short: m-flag, transformer trained": ("m-flag", SHORT | {"text_encoder": {"small": BERT, "frozen": False}}),
     "short: clip": ("clip", SHORT),
     "lite: m-flag": ("m-flag", LITE),
-    "lite: m-flag, rate 3e-3": ("m-flag", at_rate(LITE, 3e-3)),
     "lite: m-flag, rate 1e-3": ("m-flag", at_rate(LITE, 1e-3)),
-    "lite: clip, rate 3e-3": ("clip", at_rate(LITE, 3e-3)),
     "lite: clip, rate 1e-3": ("clip", at_rate(LITE, 1e-3)),
     "lite: random": ("m-flag", LITE),
     "lite: imagenet": ("m-flag", FROM_IMAGENET),
     "lite: m-flag from imagenet": ("m-flag", FROM_IMAGENET),
-    "lite: m-flag from imagenet, rate 1e-3": ("m-flag", at_rate(FROM_IMAGENET, 1e-3)),
 }
 """Arm to method and what differs from the demo's settings; `random` and `imagenet` are scored before training. The rate of the
 EfficientNet-Lite0 is chosen by zero-shot AUROC of the validation patients, seed 0."""
