@@ -39,29 +39,21 @@ class Audit:
 
 
 def audit(source: PublicSource, hash_images: bool = False) -> Audit:
-    """Walk through a data set once and compare its splits.
+    """Compare the splits of a data set; walk through it once where there are reports or images to compare.
 
     Args:
         source: The data set, split by one of its rules.
         hash_images: Also compare the image files, which reads every byte of them.
     """
-    patients, reports, images = (defaultdict[str, set[Split]](set) for _ in range(3))
     counts: dict[Split, Counter[str]] = {split: Counter() for split in SPLITS}
-    for study in track(source, "auditing", len(source)):
-        if study.split is None:
-            continue
-        counts[study.split].update(studies=1, images=len(study.images))
-        counts[study.split].update(frontal=sum(image.projection != "lateral" for image in study.images))
-        patients[study.patient_id].add(study.split)
-        text = normalise_text(study.report.text) if study.report else ""
-        if text:
-            reports[text].add(study.split)
-        if hash_images:
-            for image in study.images:
-                images[sha256_of_file(source.root / image.path)].add(study.split)
-    for name, splits in patients.items():
-        for split in splits:
-            counts[split].update(patients=1 if name else 0)
+    patients: defaultdict[str, set[Split]] = defaultdict(set)
+    for case, split in source.cases():
+        if split is not None:
+            counts[split].update(
+                studies=1, images=case.images, frontal=case.frontal, patients=split not in patients[case.patient_id]
+            )
+            patients[case.patient_id].add(split)
+    reports, images = _walk(source, hash_images) if source.reports or hash_images else ({}, {})
     return Audit(
         counts={
             split: {name: count[name] for name in ("images", "frontal", "studies", "patients")} for split, count in counts.items()
@@ -71,6 +63,21 @@ def audit(source: PublicSource, hash_images: bool = False) -> Audit:
         images=_overlap(images) if hash_images else None,
         skipped=dict(source.skipped),
     )
+
+
+def _walk(source: PublicSource, hash_images: bool) -> tuple[Mapping[str, set[Split]], Mapping[str, set[Split]]]:
+    """Return the splits of every distinct report and of every distinct image file."""
+    reports, images = (defaultdict[str, set[Split]](set) for _ in range(2))
+    for study in track(source, "auditing", len(source)):
+        if study.split is None:
+            continue
+        text = normalise_text(study.report.text) if study.report else ""
+        if text:
+            reports[text].add(study.split)
+        if hash_images:
+            for image in study.images:
+                images[sha256_of_file(source.root / image.path)].add(study.split)
+    return reports, images
 
 
 def audit_lines(source: PublicSource, result: Audit) -> Iterator[str]:

@@ -47,6 +47,16 @@ def test_the_published_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, f
     assert len(prepared(source, tmp_path / "store")) == 5
 
 
+def test_images_of_two_patients_in_one_study_are_taken_apart(tmp_path: Path) -> None:
+    root = _mini(tmp_path)
+    rows = [row.replace("s1,p1", "s1,p9") if row.startswith("1,") else row for row in ROWS]
+    write_text(root / "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv.gz", "\n".join([HEAD, *rows]))
+    source = PadchestSource(root)
+    assert [(study.study_id, study.patient_id) for study in source][:2] == [("s1", "p1"), ("s1:p9", "p9")]
+    assert sum(source.skipped.values()) == 1
+    source.check_apart()
+
+
 def test_rare_findings_are_absent_nowhere(tmp_path: Path) -> None:
     one, two, *_ = PadchestSource(_mini(tmp_path))
     assert one.labels == {"normal": 1}

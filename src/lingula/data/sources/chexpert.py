@@ -55,6 +55,7 @@ class ChexpertSource(PublicSource):
     name = "chexpert"
     citation = "Irvin et al., CheXpert, AAAI 2019"
     licence = "Stanford University Dataset Research Use Agreement"
+    reports = True
     rules: Mapping[str, SplitRule] = {
         "patient": SplitRule(
             "patients with 5,000 frontal images of train are val; the official validation set is test",
@@ -80,11 +81,11 @@ class ChexpertSource(PublicSource):
 
     def _read(self, name: str, split: Split) -> None:
         path, table = self._table(name, need=("Path", *(FINDINGS if name != TEST else ("Atelectasis",))))
+        folder = path[: path.rfind("/") + 1]
         for row in distinct(table.rows, self.skipped):
             inside = _inside(row["Path"], name)
-            study = "/".join(PurePosixPath(inside).parts[1:3])
-            image = (PurePosixPath(path).parent / inside).as_posix()
-            self._groups.setdefault(study, []).append((image, split, row))
+            study = "/".join(inside.split("/")[1:3])
+            self._groups.setdefault(study, []).append((f"{folder}{inside}", split, row))
 
     def _read_reports(self) -> dict[str, Report]:
         if self.folder.find_table("df_chexpert_plus_*.csv") is None:
@@ -117,8 +118,10 @@ class ChexpertSource(PublicSource):
 
     def _path(self, path: str) -> str:
         """Return a path, or that of its PNG copy where only this is there."""
-        png = str(PurePosixPath(path).with_suffix(".png"))
-        return png if path not in self.folder.files and png in self.folder.files else path
+        if path in self.folder.files:
+            return path
+        png = f"{path.removesuffix('.jpg')}.png"
+        return png if png in self.folder.files else path
 
     def _value(self, row: Row, finding: str) -> LabelValue:
         if row[finding] not in VALUES:
@@ -128,11 +131,11 @@ class ChexpertSource(PublicSource):
 
 def _inside(path: str, table: str) -> str:
     """Return a path below the folder of the table: `CheXpert-v1.0-small/train/…` is `train/…`."""
-    parts = PurePosixPath(path).parts
+    parts = path.split("/")
     start = next((place for place, part in enumerate(parts) if part.startswith("patient")), 0)
     if start == 0 or len(parts) - start < 3:
         raise UserError(f"{table}: '{path}' is not the path of a CheXpert image", "It reads …/train/patientN/studyN/viewN.jpg.")
-    return PurePosixPath(*parts[start - 1 :]).as_posix()
+    return "/".join(parts[start - 1 :])
 
 
 def _projection(row: Row) -> Projection:

@@ -38,6 +38,7 @@ class IndianaSource(PublicSource):
     name = "indiana"
     citation = "Demner-Fushman et al., JAMIA 2016"
     licence = "CC BY-NC-ND 4.0"
+    reports = True
     rules: Mapping[str, SplitRule] = {
         "report": SplitRule("80/10/10 by report", whole_patients(0.8, 0.1), "ours; there is no official split"),
     }

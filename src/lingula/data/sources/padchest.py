@@ -9,8 +9,8 @@ archives 0.zip … 54.zip, each unpacked into a folder of its number (ImageDir),
 Quirks: `Labels` is a Python list in text, with blanks, empty words and repetitions inside; `unchanged`, `exclude` and `suboptimal
 study` are no findings; reports are in Spanish, stemmed and without most endings; a quarter of the labels is by physicians
 (`MethodLabel` Physician), the rest by a network; a year of birth, no age; projections PA, AP, AP_horizontal, L, COSTAL, EXCLUDE,
-UNK; some PNG files are broken and get quarantined. Findings that a report does not list are absent; of findings rarer than
-`LEAST` studies only the presence is kept.
+UNK; one StudyID holds images of two patients and is taken apart; some PNG files are broken and get quarantined. Findings that a
+report does not list are absent; of findings rarer than `LEAST` studies only the presence is kept.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class PadchestSource(PublicSource):
     name = "padchest"
     citation = "Bustos et al., PadChest, Medical Image Analysis 2020"
     licence = "BIMCV research use agreement"
+    reports = True
     rules: Mapping[str, SplitRule] = {
         "patient": SplitRule("80/10/10 by patient", whole_patients(0.8, 0.1), "ours; there is no official split"),
     }
@@ -50,10 +51,15 @@ class PadchestSource(PublicSource):
         path, table = self._table("padchest_chest_x_ray_images_labels*.csv", need=NEED, only=KEPT)
         self._groups: dict[str, list[tuple[str, Row]]] = {}
         self._findings: dict[str, frozenset[str]] = {}
+        patients: dict[str, str] = {}
         for name, row in by_key(distinct(table.rows, self.skipped), "ImageID", table).items():
             nested = beside(path, f"{row['ImageDir']}/{name}")
             image = nested if nested in self.folder.files else self.folder.named(name) or nested
-            self._groups.setdefault(row["StudyID"], []).append((image, row))
+            study, patient = row["StudyID"], row["PatientID"]
+            if patients.setdefault(study, patient) != patient:
+                self._skip("image of another patient than the rest of its study, taken for a study of its own")
+                study = f"{study}:{patient}"
+            self._groups.setdefault(study, []).append((image, row))
         for study_id, images in self._groups.items():
             self._findings[study_id] = frozenset().union(*(_labels(row) for _, row in images))
         counts = Counter(finding for found in self._findings.values() for finding in found)
@@ -63,13 +69,10 @@ class PadchestSource(PublicSource):
         for study_id, images in self._groups.items():
             rows = [row for _, row in images]
             found = self._findings[study_id]
-            patients = {row["PatientID"] for row in rows}
-            if len(patients) > 1:
-                raise UserError(f"{self.name}: study {study_id} has {len(patients)} patients", "Download the table again.")
             texts = list(dict.fromkeys(row["Report"] for row in rows if row["Report"]))
             yield Study(
                 study_id=study_id,
-                patient_id=patients.pop(),
+                patient_id=rows[0]["PatientID"],
                 images=[ImageReference(path=path, projection=VIEWS.get(row["Projection"], "unknown")) for path, row in images],
                 report=Report(sections={"text": "\n\n".join(texts)}) if texts else None,
                 labels={**(dict.fromkeys(self._frequent, 0) if found else {}), **dict.fromkeys(sorted(found), 1)},

@@ -53,6 +53,8 @@ class PublicSource(ABC):
     licence: str
     rules: Mapping[str, SplitRule]
     """Ways to split it; the first is the default."""
+    reports = False
+    """Whether it can bring reports."""
     notes: tuple[str, ...] = ()
     """What is known about every split of it and matters when results are read."""
 
@@ -66,6 +68,7 @@ class PublicSource(ABC):
         self._check_rule()
         self.folder = RootFolder(self.root)
         self._open()
+        self._cases: list[Case] = []
         self._splits = self._plan()
 
     @abstractmethod
@@ -107,7 +110,7 @@ class PublicSource(ABC):
     def __getstate__(self) -> dict[str, Any]:
         """Travel to worker processes without tables and lists of files."""
         light = dict.fromkeys((*self._heavy, "folder"))
-        return {**self.__dict__, **light, "_splits": {}}
+        return {**self.__dict__, **light, "_cases": [], "_splits": {}}
 
     def settings(self) -> dict[str, object]:
         """Return the root, hashes of the tables, the split and what was left out."""
@@ -151,9 +154,9 @@ class PublicSource(ABC):
         """How it is split: the rule's name, or `lists`."""
         return LISTS if self.config.split_lists is not None else self.config.split or next(iter(self.rules))
 
-    def split_of(self, study_id: str) -> Split | None:
-        """Return the split of a study by the chosen rule; None: it is left out."""
-        return self._splits[study_id]
+    def cases(self) -> Iterator[tuple[Case, Split | None]]:
+        """Yield what is known of every study without reading its report, and the split that it got; None: it is left out."""
+        yield from ((case, self._splits[case.study_id]) for case in self._cases)
 
     def check_apart(self) -> None:
         """Check that no patient is in two splits.
@@ -163,10 +166,9 @@ class PublicSource(ABC):
         """
         given: dict[str, Split] = {}
         shared: set[str] = set()
-        for study in self._present():
-            split = self._splits[study.study_id]
-            if split and given.setdefault(study.patient_id, split) != split:
-                shared.add(study.patient_id)
+        for case, split in self.cases():
+            if split and given.setdefault(case.patient_id, split) != split:
+                shared.add(case.patient_id)
         if shared:
             why = f" ({self.rule.leak})" if self.rule.leak else ""
             problem = f"split '{self.split_name}' of {self.name} puts {len(shared):,} patients into two splits{why}"
@@ -188,25 +190,26 @@ class PublicSource(ABC):
         """Check that images are there, and give every study its split."""
         missing: list[str] = []
         listed: set[str] = set()
-        cases: list[Case] = []
         names: list[list[str]] = []
         for study in self._studies():
             paths = [image.path for image in study.images]
             listed.update(paths)
-            gone = [] if self.tables_only else [path for path in paths if path not in self.folder.files]
-            missing += gone
-            if len(gone) < len(paths):
-                cases.append(self._case(study))
-                names.append([study.study_id, *paths])
+            there = range(len(paths)) if self.tables_only else [n for n, path in enumerate(paths) if path in self.folder.files]
+            if len(there) < len(paths):
+                missing += [path for path in paths if path not in self.folder.files]
+            if there:
+                self._cases.append(self._case(study if len(there) == len(paths) else _with_images(study, list(there))))
+                if self.config.split_lists is not None:
+                    names.append([study.study_id, *paths])
         self._check_missing(missing, listed)
         if self.config.split_lists is not None:
             splits, unused = read_lists(self.config.split_lists, names)
-            self._skip("study that no split list names", sum(split is None for split in splits))
+            self._skip("study that no split list names", splits.count(None))
             self._skip("line of a split list without a study", unused)
         else:
-            splits = self.rule.assign(cases)
+            splits = self.rule.assign(self._cases)
             self._skip(f"study that the split '{self.split_name}' leaves out", splits.count(None))
-        return {case.study_id: split for case, split in zip(cases, splits, strict=True)}
+        return {case.study_id: split for case, split in zip(self._cases, splits, strict=True)}
 
     def _check_missing(self, missing: list[str], listed: set[str]) -> None:
         if self.tables_only:
