@@ -78,7 +78,6 @@ class MsCxrSource(PublicSource):
                 regions=regions,
                 split=read_split(splits.pop()) if len(splits) == 1 else None,
                 licence=self.licence,
-                extra={"mimic_study": parts[-2]},
             )
 
     def _region(self, row: Row) -> Region:
