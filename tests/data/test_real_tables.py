@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zipfile
 from collections import Counter
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from miniatures import write_text
 
@@ -22,6 +24,7 @@ from lingula.data.sources.padchest import PadchestSource
 from lingula.data.sources.public import PublicConfig
 from lingula.data.sources.rsna import PNEUMONIA, RsnaSource
 from lingula.data.sources.siim import PNEUMOTHORAX, SiimSource
+from lingula.data.sources.tables import read_table
 from lingula.data.sources.vindr import VindrSource
 from lingula.data.split_audit import Audit, audit
 from lingula.data.study import Study
@@ -124,6 +127,24 @@ def test_chexpert(link: Link) -> None:
     assert [images["Atelectasis", value] - (value == 0) for value in (1, 0, -1, None)] == [33_376, 1_328, 33_739, 154_971]
 
 
+@pytest.mark.soak
+def test_the_validation_images_that_mgca_leaves_in_chexperts_train(link: Link) -> None:
+    """MGCA's chexpert.py: 1,000 images set aside, 5,000 of the rest chosen by position and dropped by label."""
+    table = read_table(_chexpert(link) / "train.csv.gz", only=("Path", "Frontal/Lateral", *FINDINGS))
+    values = {finding: np.array([float(row[finding] or 0) for row in table.rows]) for finding in FINDINGS[1:]}
+    frontal = np.array([row["Frontal/Lateral"] == "Frontal" for row in table.rows])
+    aside: set[int] = set()
+    for own in ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion"):
+        alone = np.flatnonzero(frontal & np.all([values[name] == (name == own) for name in values], axis=0))
+        aside |= set(alone[np.random.RandomState(0).choice(len(alone), 200, replace=False)].tolist())
+    labels = np.array([place for place in range(len(table.rows)) if place not in aside])
+    positions = np.random.RandomState(0).choice(len(labels), 5000, replace=False)
+    val, train = set(labels[positions].tolist()), set(labels.tolist()) - set(positions.tolist())
+    patients = [{table.rows[place]["Path"].split("/")[2] for place in part} for part in (val, train)]
+    assert (len(val & train), len(patients[0]), len(patients[0] & patients[1])) == (4_907, 4_576, 4_566)
+    assert all(f"{count:,}" in ChexpertSource.rules["mgca"].leak for count in (4_907, 4_576, 4_566))
+
+
 @pytest.mark.parametrize(
     ("rule", "sizes"),
     [
@@ -142,6 +163,21 @@ def test_rsna(link: Link, rule: str, sizes: tuple[int, int, int]) -> None:
     studies = list(source)
     assert _counts(studies)[PNEUMONIA] == 6_012
     assert sum(len(study.regions) for study in studies) == 30_227 - (26_684 - 6_012)
+
+
+def test_the_rows_of_run_lengths_that_mgca_splits_share_images(link: Link) -> None:
+    """MGCA's draw (train_test_split of the table's rows, 30 %, then half, random_state 0), repeated on the real table."""
+    packed = link(**{"train-rle": "siim-pneumothorax-train-rle.csv.gz"}) / "train-rle.csv.gz"
+    names = [line.split(",")[0] for line in gzip.decompress(packed.read_bytes()).decode().splitlines()[1:]]
+    order = np.random.RandomState(0).permutation(len(names))
+    others, train = order[: math.ceil(0.3 * len(names))], order[math.ceil(0.3 * len(names)) :]
+    second = np.random.RandomState(0).permutation(len(others))
+    half = math.ceil(0.5 * len(others))
+    parts = {"train": train, "val": others[second[:half]], "test": others[second[half:]]}
+    images = {split: {names[place] for place in places} for split, places in parts.items()}
+    shared = {pair: len(images[pair[0]] & images[pair[1]]) for pair in (("train", "test"), ("train", "val"), ("val", "test"))}
+    assert shared == {("train", "test"): 154, ("train", "val"): 161, ("val", "test"): 62}
+    assert all(str(count) in SiimSource.rules["mgca"].leak for count in shared.values())
 
 
 def test_siim(link: Link) -> None:

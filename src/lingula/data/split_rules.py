@@ -47,7 +47,7 @@ class SplitRule:
 
     Args:
         summary: One line for the help.
-        assign: The rule.
+        assign: The rule; None: it puts images into several splits, so no store can hold it.
         source: Where the rule, or its sizes, are printed.
         sizes: Published images in train, val and test; None where nothing is published.
         leak: What is known to be wrong with it, one line; empty: nothing.
@@ -55,7 +55,7 @@ class SplitRule:
     """
 
     summary: str
-    assign: Assign
+    assign: Assign | None
     source: str
     sizes: Sizes | None = None
     leak: str = ""

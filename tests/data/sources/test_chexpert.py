@@ -72,6 +72,17 @@ def test_reports_of_chexpert_plus_and_its_png_copies(tmp_path: Path) -> None:
     assert len(prepared(ChexpertSource(root), tmp_path / "store")) == 5
 
 
+def test_two_reports_of_one_study_follow_each_other(tmp_path: Path) -> None:
+    root = _mini(tmp_path)
+    rows = [
+        f"train/patient00002/study2/view{view}_x.jpg,{said}" for view, said in ((1, "Normal."), (2, "Addendum."), (3, "Normal."))
+    ]
+    write_text(root / "df_chexpert_plus_240401.csv", "\n".join(["path_to_image,section_impression", *rows]))
+    report = next(study.report for study in ChexpertSource(root) if study.study_id == "patient00002/study2")
+    assert report is not None
+    assert report.sections == {"impression": "Normal.\n\nAddendum."}
+
+
 def test_labels_of_the_test_set_without_sex_and_view(tmp_path: Path) -> None:
     root = _mini(tmp_path)
     path = "test/patient64741/study1/view1_frontal.jpg"

@@ -7,6 +7,7 @@ import pytest
 from dicom_files import write_dicom
 from miniatures import prepared, write_text
 
+from lingula.core.errors import UserError
 from lingula.data.sources.public import PublicConfig
 from lingula.data.sources.siim import PNEUMOTHORAX, SiimSource
 
@@ -67,6 +68,11 @@ def test_a_mask_is_not_drawn_on_an_image_of_another_size(tmp_path: Path, lists: 
     store = prepared(SiimSource(_mini(tmp_path / "siim", side=64), lists), tmp_path / "store")
     assert store.about["quarantined"] == 2
     assert not any(store.regions(row) for row in range(6))
+
+
+def test_the_split_by_rows_is_refused_and_the_one_by_image_offered(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"split 'mgca' of siim cannot be made: it splits rows .*Use --split image"):
+        SiimSource(_mini(tmp_path, side=8), PublicConfig(split="mgca"))
 
 
 def test_the_split_is_by_image(tmp_path: Path) -> None:

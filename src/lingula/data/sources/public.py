@@ -207,6 +207,7 @@ class PublicSource(ABC):
             self._skip("study that no split list names", splits.count(None))
             self._skip("line of a split list without a study", unused)
         else:
+            assert self.rule.assign is not None, "refused by _check_rule"
             splits = self.rule.assign(self._cases)
             self._skip(f"study that the split '{self.split_name}' leaves out", splits.count(None))
         return {case.study_id: split for case, split in zip(self._cases, splits, strict=True)}
@@ -250,6 +251,9 @@ class PublicSource(ABC):
         name = self.config.split
         if name and name not in self.rules:
             raise UserError(f"{self.name} has no split '{name}'", nearest(name, self.rules) or f"It has {', '.join(self.rules)}.")
+        if self.rule.assign is None and self.config.split_lists is None:
+            problem = f"split '{name}' of {self.name} cannot be made: {self.rule.leak}"
+            raise UserError(problem, f"Use --split {self.rule.instead}.")
 
 
 def distinct(rows: Iterable[Row], skip: Counter[str]) -> Iterator[Row]:
