@@ -206,6 +206,10 @@ class AuditSplits:
     """Folder of train.txt, val.txt, test.txt instead of a rule."""
     allow_missing: bool = False
     """Go on without images that are not there."""
+    reports: Path | None = None
+    """MIMIC-CXR: folder of the unpacked reports, where it is not below the root."""
+    images: Path | None = None
+    """MS-CXR: folder that holds MIMIC-CXR-JPG's files/, where it is not below the root."""
     tables_only: bool = False
     """Look at the tables alone, before the images are downloaded."""
     hash_images: bool = False
@@ -236,13 +240,13 @@ class AuditSplits:
             print(line)
 
     def _audit(self, source: type[PublicSource], root: Path) -> None:
-        from lingula.data.sources.public import PublicConfig
         from lingula.data.split_audit import audit, audit_lines
 
         if self.hash_images and self.tables_only:
             raise UserError("--hash-images and --tables-only exclude each other", "Give one of them.")
-        config = PublicConfig(split=self.split, split_lists=self.split_lists, allow_missing=self.allow_missing)
-        opened = source(root, config, self.tables_only)
+        elsewhere = {name: path for name, path in (("reports", self.reports), ("images", self.images)) if path is not None}
+        values = {"split": self.split, "split_lists": self.split_lists, "allow_missing": self.allow_missing, **elsewhere}
+        opened = source(root, source.settings_class.from_values(values, f"data audit {self.name}"), self.tables_only)
         found = audit(opened, self.hash_images)
         for line in audit_lines(opened, found):
             print(line)

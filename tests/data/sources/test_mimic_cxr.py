@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from miniatures import prepared, write_picture, write_text
 
+from lingula.cli import main
 from lingula.core.errors import UserError
 from lingula.data.sources.chexpert import FINDINGS
 from lingula.data.sources.mimic_cxr import MimicConfig, MimicDicomSource, MimicJpgSource
@@ -86,6 +87,21 @@ def test_the_published_layout_with_reports_elsewhere(tmp_path: Path) -> None:
     store = prepared(source, tmp_path / "store")
     assert len(store) == 5
     assert sum(bool(store.text(row)) for row in range(len(store))) == 3
+
+
+def test_an_audit_reads_the_reports_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, reports = _mini(tmp_path / "jpg"), _reports(tmp_path / "reports")
+    text = (reports / "files/p10/p10000032/s50414267.txt").read_text()
+    write_text(reports / "files/p12/p12000012/s58127836.txt", text)
+    words = ["data", "audit", "mimic-cxr-jpg", "--root", str(root)]
+    for options, told in (([], "distinct reports: in one split each"), (["--reports", str(reports)], "train and test: 1")):
+        with pytest.raises(SystemExit) as left:
+            main([*words, *options])
+        assert left.value.code == 0
+        assert told in capsys.readouterr().out
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--images", str(root)])
+    assert left.value.code == 2
 
 
 def test_reports_may_lie_in_the_same_tree(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ class MimicJpgSource(PublicSource):
     name = "mimic-cxr-jpg"
     citation = "Johnson et al., MIMIC-CXR-JPG, arXiv 1901.07042"
     licence = "PhysioNet Credentialed Health Data License 1.5.0"
+    settings_class = MimicConfig
     reports = True
     rules: Mapping[str, SplitRule] = {
         "official": SplitRule("the official split, by patient", published, "mimic-cxr-2.0.0-split.csv.gz"),

@@ -39,6 +39,7 @@ class MsCxrSource(PublicSource):
     name = "ms-cxr"
     citation = "Boecking et al., BioViL, ECCV 2022"
     licence = "PhysioNet Credentialed Health Data License 1.5.0"
+    settings_class = MsCxrConfig
     rules: Mapping[str, SplitRule] = {
         "test": SplitRule("everything is test", only_test, "as grounding is evaluated without training"),
         "published": SplitRule("the column `split` of version 1.1.0", published, "MS-CXR 1.1.0"),

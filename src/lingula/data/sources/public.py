@@ -53,6 +53,8 @@ class PublicSource(ABC):
     licence: str
     rules: Mapping[str, SplitRule]
     """Ways to split it; the first is the default."""
+    settings_class: type[PublicConfig] = PublicConfig
+    """Its own options, where it has any."""
     reports = False
     """Whether it can bring reports."""
     notes: tuple[str, ...] = ()
