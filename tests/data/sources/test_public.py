@@ -13,7 +13,8 @@ from lingula.core.errors import UserError
 from lingula.data.readers import UnreadableImage
 from lingula.data.sources.catalogue import PUBLIC, open_public, public_class
 from lingula.data.sources.nih import NihSource
-from lingula.data.sources.public import PublicConfig, box_of, number
+from lingula.data.sources.public import PublicConfig
+from lingula.data.sources.published_rows import box_of, number
 
 ALLOW = PublicConfig(allow_missing=True)
 

@@ -21,7 +21,8 @@ from pathlib import PurePosixPath
 
 from lingula.core.errors import UserError
 from lingula.data.sources.csv_labels import VALUES, LabelValue
-from lingula.data.sources.public import PublicSource, distinct
+from lingula.data.sources.public import PublicSource
+from lingula.data.sources.published_rows import distinct
 from lingula.data.sources.tables import Row
 from lingula.data.split_rules import SplitRule, hold_out_patients, published
 from lingula.data.study import ImageReference, Projection, Report, Split, Study

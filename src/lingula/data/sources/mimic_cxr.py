@@ -23,7 +23,8 @@ from pathlib import Path, PurePosixPath
 from lingula.core.errors import UserError
 from lingula.data.sources.chexpert import FINDINGS
 from lingula.data.sources.csv_labels import VALUES
-from lingula.data.sources.public import PublicConfig, PublicSource, by_key, distinct
+from lingula.data.sources.public import PublicConfig, PublicSource
+from lingula.data.sources.published_rows import by_key, distinct
 from lingula.data.sources.root_folder import RootFolder, beside
 from lingula.data.sources.tables import Row
 from lingula.data.split_rules import SplitRule, published

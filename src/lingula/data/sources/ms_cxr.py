@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from lingula.core.errors import UserError
-from lingula.data.sources.public import PublicConfig, PublicSource, box_of, distinct, number
+from lingula.data.sources.public import PublicConfig, PublicSource
+from lingula.data.sources.published_rows import box_of, distinct, number
 from lingula.data.sources.root_folder import RootFolder
 from lingula.data.sources.tables import Row
 from lingula.data.split_rules import SplitRule, only_test, published

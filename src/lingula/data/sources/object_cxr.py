@@ -22,7 +22,8 @@ from PIL import Image, ImageDraw
 from lingula.core.errors import UserError
 from lingula.core.types import RegionMask
 from lingula.data.sources.csv_regions import TO_BE_MEASURED
-from lingula.data.sources.public import PublicSource, distinct
+from lingula.data.sources.public import PublicSource
+from lingula.data.sources.published_rows import distinct
 from lingula.data.sources.root_folder import beside
 from lingula.data.split_rules import Assign, SplitRule, drawn_from_train, published
 from lingula.data.study import ImageReference, Region, Split, Study

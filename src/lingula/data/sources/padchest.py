@@ -20,7 +20,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from lingula.core.errors import UserError
-from lingula.data.sources.public import PublicSource, by_key, distinct, number
+from lingula.data.sources.public import PublicSource
+from lingula.data.sources.published_rows import by_key, distinct, number
 from lingula.data.sources.root_folder import beside
 from lingula.data.sources.tables import Row
 from lingula.data.split_rules import SplitRule, whole_patients

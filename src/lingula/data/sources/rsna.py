@@ -18,7 +18,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from lingula.core.errors import UserError
-from lingula.data.sources.public import PublicSource, box_of, distinct
+from lingula.data.sources.public import PublicSource
+from lingula.data.sources.published_rows import box_of, distinct
 from lingula.data.sources.tables import Row
 from lingula.data.split_rules import SplitRule, drawn
 from lingula.data.study import ImageReference, Region, Study

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping
 from lingula.core.types import RegionMask
 from lingula.data.run_length import NO_MASK, decode_rle
 from lingula.data.sources.csv_regions import RLE, TO_BE_MEASURED
-from lingula.data.sources.public import PublicSource, distinct
+from lingula.data.sources.public import PublicSource
+from lingula.data.sources.published_rows import distinct
 from lingula.data.split_rules import SplitRule, drawn
 from lingula.data.study import ImageReference, Region, Study
 

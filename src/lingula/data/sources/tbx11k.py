@@ -20,7 +20,8 @@ from typing import Any
 
 from lingula.core.errors import UserError
 from lingula.core.files import read_json, sha256_of_file
-from lingula.data.sources.public import PublicSource, distinct
+from lingula.data.sources.public import PublicSource
+from lingula.data.sources.published_rows import distinct
 from lingula.data.sources.root_folder import beside
 from lingula.data.split_rules import Case, SplitRule, drawn, drawn_from_train, published
 from lingula.data.study import ImageReference, Region, Split, Study

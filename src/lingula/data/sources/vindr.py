@@ -19,7 +19,8 @@ from collections.abc import Iterator, Mapping
 
 from lingula.core.errors import UserError
 from lingula.data.sources.csv_labels import LabelValue
-from lingula.data.sources.public import PublicSource, box_of, distinct
+from lingula.data.sources.public import PublicSource
+from lingula.data.sources.published_rows import box_of, distinct
 from lingula.data.sources.tables import Table
 from lingula.data.split_rules import SplitRule, drawn_from_train
 from lingula.data.study import ImageReference, Region, Split, Study
