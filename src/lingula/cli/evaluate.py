@@ -35,6 +35,10 @@ class Evaluate:
         store = Store.open(self.config.store)
         run = runs_of(self.folder)[0]
         start = Model.load(run, "initial") if self.config.compare_start else None
-        evaluate(Model.load(run, self.checkpoint), store, self.config, run / "evaluation", start)
+        results = evaluate(Model.load(run, self.checkpoint), store, self.config, run / "evaluation", start)
         print_tables([RunView.open(run)], detail=self.detail)
+        if self.config.protocol:
+            for note in (note for result in results.values() for note in result.notes):
+                if note.startswith(self.config.protocol):
+                    print(note)
         print(f"Numbers and predictions: {run / 'evaluation'}   page: lingula report {run}")

@@ -24,6 +24,9 @@ class EvaluateConfig(Config):
 
     store: Path
     """Folder of the store."""
+    protocol: str = ""
+    """A published protocol, SYSTEM/TASK/DATASET (e.g. g2d/segment/rsna): its task and options, where none other than our
+    defaults are given, and the published numbers beside ours."""
     task: tuple[TaskName, ...] = ("zero-shot", "probe", "retrieve")
     """Which tasks to run."""
     split: Literal["train", "val", "test"] = "test"

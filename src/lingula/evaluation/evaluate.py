@@ -13,6 +13,8 @@ from lingula.evaluation.cohort import data_counts
 from lingula.evaluation.comparison import paired_difference
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.encoder import Encoder
+from lingula.evaluation.protocols.protocol import with_protocol
+from lingula.evaluation.protocols.published import caveats, side_by_side
 from lingula.evaluation.result import TaskResult
 from lingula.evaluation.samples import collect_samples, save_samples
 
@@ -56,7 +58,7 @@ def evaluate(
     Args:
         encoder: The model.
         store: The images.
-        config: Which tasks, and their numbers.
+        config: Which tasks, and their numbers; a protocol's where it names one.
         folder: Usually RUN/evaluation; the embedding cache lives there too.
         start: The weights the run started from: scored too, with the paired difference in `TASK/against_start.json`.
         samples: Whether to keep a few images with their prompts and retrieved reports for the report page.
@@ -64,11 +66,15 @@ def evaluate(
     Raises:
         UserError: A task cannot be run on this store with this model.
     """
+    config = with_protocol(config)
     results: dict[str, TaskResult] = {}
     write_json(folder / DATA, data_counts(store))
     for name in config.task:
         run = task(name)
         result = run(encoder, store, config, folder)
+        if config.protocol:
+            notes = [*side_by_side(result, config), *caveats(store, config, store.about)]
+            result = result.model_copy(update={"notes": [*result.notes, *notes]})
         result.save(folder / name)
         results[name] = result
         if start is not None:

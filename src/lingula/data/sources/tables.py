@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from lingula.core.errors import UserError, nearest
 from lingula.core.files import sha256_of_file
@@ -18,7 +22,7 @@ class Table:
 
     Args:
         path: The file.
-        columns: Names in the header.
+        columns: Names in the header, those that are kept or not.
         rows: One dictionary per row, cells stripped of white space.
         sha256: Hash of the file.
     """
@@ -40,8 +44,12 @@ class Table:
         return column
 
 
-def read_table(path: Path) -> Table:
-    """Read a table with a header line; `.tsv` is separated by tabs, everything else by commas.
+def read_table(path: Path, only: Collection[str] | None = None) -> Table:
+    """Read a table with a header line; `.tsv` is separated by tabs, everything else by commas; `.gz` is unpacked on the way.
+
+    Args:
+        path: The file.
+        only: Columns whose cells are kept, where the table has them; None: all. Columns without a name are left out.
 
     Raises:
         UserError: The file is missing, empty, not text, or a row has more cells than the header.
@@ -50,27 +58,37 @@ def read_table(path: Path) -> Table:
         near = nearest(path.name, (file.name for file in path.parent.glob("*.[ct]sv"))) if path.parent.is_dir() else ""
         raise UserError(f"no such table: {path}", near or "Check the path of the table.")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+        with _open_text(path) as file:
+            tabs = path.name.removesuffix(".gz").endswith(".tsv")
+            reader = csv.reader(file, delimiter="\t" if tabs else ",", strict=True)
             columns = [name.strip() for name in next(reader, [])]
             _check_header(path, columns)
+            kept = [(place, name) for place, name in enumerate(columns) if name and (only is None or name in only)]
             rows = []
             for cells in reader:
                 if len(cells) > len(columns):
                     problem = f"table {path}, line {reader.line_num}: {len(cells)} cells under {len(columns)} columns"
                     raise UserError(problem, "Quote cells that contain the separator.")
                 if any(cells):
-                    rows.append(dict(zip(columns, [cell.strip() for cell in cells] + [""] * len(columns), strict=False)))
+                    rows.append({name: cells[place].strip() if place < len(cells) else "" for place, name in kept})
     except UnicodeDecodeError as error:
         raise UserError(f"table {path} is not UTF-8 text ({error.reason})", "Save it as UTF-8.") from None
     except csv.Error as error:
         raise UserError(f"table {path}, line {reader.line_num}: {error}", "Mend the table.") from None
-    return Table(path, columns, rows, sha256_of_file(path))
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"table {path} cannot be unpacked ({error})", "Download it again.") from None
+    return Table(path, [name for name in columns if name], rows, sha256_of_file(path))
+
+
+def _open_text(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", newline="", encoding="utf-8-sig")
+    return path.open(newline="", encoding="utf-8-sig")
 
 
 def _check_header(path: Path, columns: list[str]) -> None:
     if not any(columns):
         raise UserError(f"table {path} is empty", "It needs a header line and one row per image.")
-    twice = sorted({name for name in columns if columns.count(name) > 1})
+    twice = sorted({name for name in columns if name and columns.count(name) > 1})
     if twice:
         raise UserError(f"table {path} has column '{twice[0]}' twice", "Rename one of them.")

@@ -44,11 +44,12 @@ def read_indiana(archive: Path) -> list[IndianaReport]:
         for member in files:
             file = files.extractfile(member) if member.name.endswith(".xml") else None
             if file is not None:
-                reports.append(_read(ElementTree.parse(file).getroot()))
+                reports.append(read_report(ElementTree.parse(file).getroot()))
     return sorted(reports, key=lambda report: int(report.name.removeprefix("CXR")))
 
 
-def _read(root: ElementTree.Element) -> IndianaReport:
+def read_report(root: ElementTree.Element) -> IndianaReport:
+    """Return one report from the root of its XML file."""
     texts = {part.get("Label", "").lower(): normalise_text(part.text or "") for part in root.iter("AbstractText")}
     codes = tuple((code.text or "").strip().lower() for code in root.iter("major"))
     name = root.find("uId")
