@@ -47,12 +47,17 @@ class _Prepare:
         """How `prepare` treats the ids of studies and patients: those of synthetic ones stay."""
         return {"hash_identifiers": False, "salt": None}
 
+    def look_for_phi(self, source: Source) -> None:
+        """Warn of what tells who a patient is, or refuse it: synthetic patients are nobody."""
+
     def run(self) -> None:
         """Prepare, and print what the store holds."""
         from lingula.data.prepare import prepare
         from lingula.data.sources.text_labels import TextLabels
 
-        source = TextLabels(self.source()) if self.labels_from_text else self.source()
+        own = self.source()
+        self.look_for_phi(own)
+        source = TextLabels(own) if self.labels_from_text else own
         summary = prepare(source, self.store, self.settings, workers=self.workers, overwrite=self.overwrite, **self.identifiers())
         everything = summary.counts["all"]
         print(f"{summary.store}: " + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in everything.items()))
@@ -70,6 +75,15 @@ class _PrepareReal(_Prepare):
     """Write the ids of studies and patients as they are, instead of salted hashes of them."""
     salt_file: Path | None = None
     """File of the salt (16 bytes or more); the store's own, or else a random one, where none is given."""
+    strict_phi: bool = False
+    """Refuse where headers or reports hold names, dates or numbers of patients, instead of a warning."""
+
+    def look_for_phi(self, source: Source) -> None:
+        """Warn of what tells who a patient is, or refuse it."""
+        from lingula.data.phi import leaks_of, refuse, warn
+
+        leaks = leaks_of(source)
+        refuse(leaks) if self.strict_phi else warn(leaks)
 
     def identifiers(self) -> _Identifiers:
         """How `prepare` treats the ids of studies and patients: hashed unless asked."""
@@ -153,17 +167,25 @@ class Describe:
 
     store: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STORE")]
     """Folder of the store."""
+    page: Path | None = None
+    """Also write a page, one self-contained HTML file: tables, figures, contact sheets; it names no patient or study."""
+    page_text: bool = False
+    """Show report text on the page's contact sheets; what looks like a name, date or number is masked."""
 
     def run(self) -> None:
-        """Print the tables."""
+        """Print the tables, and where the page is."""
         from rich.console import Console
 
         from lingula.data.describe import describe
         from lingula.data.store import Store
 
-        console = Console()
-        for table in describe(Store.open(self.store)):
+        store, console = Store.open(self.store), Console()
+        for table in describe(store):
             console.print(table)
+        if self.page is not None:
+            from lingula.data.data_page import write_data_page
+
+            print(write_data_page(store, self.page, with_text=self.page_text))
 
 
 @dataclass
