@@ -33,7 +33,11 @@ class _Prepare:
     settings: Annotated[PrepareConfig, tyro.conf.arg(name="")] = field(default_factory=PrepareConfig)
     """What the store holds."""
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
-    """Processes that read images."""
+    """Processes that read images; with a scheduler of its own address its workers do."""
+    scheduler: str = ""
+    """Dask cluster that reads images: local (this machine, --workers processes) or an address (tcp://HOST:8786)."""
+    worker_memory: str = ""
+    """With --scheduler local: what one worker may take, e.g. 4GiB; one that takes more is restarted."""
     overwrite: bool = False
     """Replace a store that was made with other settings."""
     labels_from_text: bool = False
@@ -52,13 +56,15 @@ class _Prepare:
 
     def run(self) -> None:
         """Prepare, and print what the store holds."""
+        from lingula.core.task_pool import Workers
         from lingula.data.prepare import prepare
         from lingula.data.sources.text_labels import TextLabels
 
         own = self.source()
         self.look_for_phi(own)
         source = TextLabels(own) if self.labels_from_text else own
-        summary = prepare(source, self.store, self.settings, workers=self.workers, overwrite=self.overwrite, **self.identifiers())
+        workers = Workers(self.workers, self.scheduler, self.worker_memory)
+        summary = prepare(source, self.store, self.settings, workers, self.overwrite, **self.identifiers())
         everything = summary.counts["all"]
         print(f"{summary.store}: " + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in everything.items()))
         if summary.quarantined:
