@@ -21,7 +21,11 @@ pretraining: Any = importlib.util.module_from_spec(SPECIFICATION)
 SPECIFICATION.loader.exec_module(pretraining)
 PAGE = Path(__file__).parents[2] / "docs/how-to/several-hosts.md"
 STEPS = 24
-STAND_INS = {"scontrol": 'echo "127.0.0.1"; echo "127.0.0.2"', "srun": '"$@" & "$@" & trap "kill -TERM %1 %2" TERM\nwait; wait'}
+STAND_INS = {
+    "scontrol": 'echo "127.0.0.1"; echo "127.0.0.2"',
+    "srun": '"$@" & one=$!; "$@" & two=$!; trap "kill -TERM $one $two" TERM; wait; wait',
+}
+"""SLURM's commands on one machine: two hosts, and the same command on each of them."""
 
 
 def recipe(first_word: str) -> str:
@@ -35,8 +39,8 @@ def fitted(block: str, config: Path, run: Path, port: int) -> str:
     """Put this machine in the place of the page's hosts, GPUs, store and run."""
     for said, here in {
         "--nproc-per-node 8": "--nproc-per-node 1",
-        "HOST:29500": f"127.0.0.1:{port}",
-        ":29500": f":{port}",
+        " HOST:29500": f" 127.0.0.1:{port}",
+        "$HOST:29500": f"$HOST:{port}",
         "--store /data/stores/s": f"--config {config}",
         "/data/runs/r": str(run),
     }.items():
@@ -46,7 +50,7 @@ def fitted(block: str, config: Path, run: Path, port: int) -> str:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """Twenty-four steps with global batch norms, in double checkpoints."""
+    """Twenty-four steps with batch norms over both processes, a checkpoint every second step."""
     store = pretraining.make_store(tmp_path / "source", 40, 30)
     runtime = {"log_every": 1, "validate_every": STEPS, "checkpoint_every": 2, "device": "cpu", "workers": 0}
     made = pretraining.recipe_for(store, optimisation={"steps": STEPS, "batch_size": 8}, runtime=runtime)
@@ -96,5 +100,5 @@ def test_the_recipes_train_and_a_requeued_job_ends_in_the_same_weights(
     os.killpg(first.pid, 15)
     first.wait(300)
     assert not (requeued / "checkpoints" / f"step-{STEPS:06d}").exists()
-    assert subprocess.run(["bash", str(job)], env=environment, timeout=600, check=False).returncode == 0
+    subprocess.run(["bash", str(job)], env=environment, timeout=600, check=True)
     assert weights_of(requeued) == weights_of(whole)
