@@ -38,6 +38,7 @@ from lingula.models.radiograph_encoder import RadiographEncoder
 from lingula.models.text_encoder import TextEncoder
 from lingula.models.text_pooling import Pooling
 from lingula.training.config import OptimisationConfig
+from lingula.training.memory_layout import lay_out
 from lingula.training.optimisation import build_optimiser
 from lingula.training.parallel import Spread, clip_gradients
 
@@ -46,7 +47,7 @@ SIDE, PADDED, FROZEN_LAYERS, REPORTS = 256, 256, 9, 217_000
 WAYS = {
     "official": "256 padded tokens, gradient into the embeddings, quantile per image in numpy",
     "dynamic": "padded to the longest of the batch, masks batched on the device",
-    "ours": "the same, embeddings without gradient, channels-last, fused AdamW: the loop's own step",
+    "ours": "the same, embeddings without gradient, the loop's memory layout, fused AdamW: its own step",
     "cached": "the same, hidden states of the frozen layers from a file",
 }
 
@@ -120,7 +121,7 @@ class Step:
         self.method.at_step(1, 100)
         self.images = torch.randn(len(lengths), 1, SIDE, SIDE, device=device)
         if self.ours:
-            self.method.to(memory_format=torch.channels_last)
+            lay_out(self.method, precision, device)
             self.images = self.images.contiguous(memory_format=torch.channels_last)
         plan = OptimisationConfig(learning_rate=2e-5)
         self.spread = Spread(self.method, plan, "ddp", World(), trains_text=True)

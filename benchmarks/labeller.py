@@ -60,7 +60,7 @@ def reports_per_second(reports: list[IndianaReport], repeats: int = 3) -> float:
     texts = [" ".join(f"{name.upper()}: {text}" for name, text in report.sections.items()) for report in reports]
     begun = time.process_time()
     for number in range(repeats):
-        labeller._remembered.cache_clear()
+        labeller.sentence_mentions.remembered.cache_clear()
         for text in texts:
             label_report(f"{text}{' ' * number}")
     return repeats * len(texts) / (time.process_time() - begun)

@@ -73,7 +73,8 @@ def token_lengths(most: int) -> list[int]:
     else:
         from lingula.data.phantom.source import PhantomSource
 
-        texts = [" ".join(study.sections.values()) for study in PhantomSource(300, 1, 1)]
+        reports = [study.report for study in PhantomSource(300, 1, 1)]
+        texts = [report.text for report in reports if report is not None]
     tokeniser = train_tokeniser(texts, LanguageModelConfig())
     return [min(len(ids), most) for ids in tokeniser(texts)["input_ids"]]
 

@@ -15,6 +15,7 @@ from lingula.data.prepare import prepare
 from lingula.data.prepare_config import PrepareConfig
 from lingula.data.sources.csv_table import CsvSource
 from lingula.data.store import Store
+from lingula.data.text.ct_lexicon import CT_FINDINGS
 from lingula.data.text.lexicon import FINDINGS
 
 MakeTable = Callable[..., Path]
@@ -69,6 +70,11 @@ def test_a_table_has_one_line_per_study_with_text(
     assert [rows[1][name] for name in ("Cardiomegaly", "Pleural Effusion", "Pneumonia")] == ["", "-1", "0"]
     printed = {line.split("  ")[0]: line.split()[-5:] for line in capsys.readouterr().out.splitlines()}
     assert printed["Pleural Effusion"][-4:] == ["0", "1", "1", "0"]
+    main(["data", "label", str(store), "--out", str(tmp_path / "ct.csv"), "--vocabulary", "ct-rate"])
+    with (tmp_path / "ct.csv").open(newline="", encoding="utf-8") as file:
+        first, second = csv.DictReader(file)
+    assert tuple(first)[2:] == CT_FINDINGS
+    assert (first["Cardiomegaly"], first["Pleural effusion"], second["Pleural effusion"]) == ("1", "0", "-1")
 
 
 def test_a_store_without_text_has_nothing_to_label(make_table: MakeTable, tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def test_a_rotation_by_almost_nothing_is_none(angle: float) -> None:
 
 
 def test_the_two_published_orientations_are_the_same_volume_with_axes_swapped() -> None:
-    assert {name: preset.orientation for name, preset in PRESETS.items()} == {"colipri-0.1.3": "RAS", "colipri-0.1.1": "SAR"}
+    assert PRESETS["colipri-0.1.3"] == VolumeTransformConfig()
+    assert PRESETS["colipri-0.1.1"] == VolumeTransformConfig(orientation="SAR")
     volume = ramp((9, 12, 15), np.diag([-1.1, 0.9, 2.7, 1]))
     right, head = transform(orientation="RAS", size=12)(volume), transform(orientation="SAR", size=12)(volume)
     np.testing.assert_allclose(head.voxels, right.voxels.transpose(2, 1, 0), atol=1e-6)
@@ -132,6 +133,34 @@ def test_a_batch_has_a_channel_and_one_shape() -> None:
         transform(size=None).batch([first, second])
     with pytest.raises(UserError, match="a batch of no volumes"):
         transform().batch([])
+
+
+@pytest.mark.parametrize(
+    ("name", "spacing", "shape", "ends"),
+    [
+        ("ct-clip", (0.75, 0.75, 1.5), (480, 480, 240), (-1, 1)),
+        ("merlin", (1.5, 1.5, 3), (224, 224, 160), (0, 1)),
+    ],
+)
+def test_presets_of_peers_give_their_grid_and_range(name: str, spacing: tuple, shape: tuple, ends: tuple) -> None:
+    """A volume with -1000 HU and less at one end and 1000 HU and more at the other, axes to the left, back and feet."""
+    values = np.linspace(-1500, 1500, 40)[:, None, None] * np.ones((1, 8, 6))
+    affine = np.diag([-6.0, -7, -8, 1])
+    assert PRESETS[name].shape == shape
+    made = VolumeTransform(PRESETS[name].model_copy(update={"check_hounsfield": False, "size": None}))(Volume(values, affine))
+    np.testing.assert_allclose(made.spacing, spacing)
+    assert "".join(nibabel.aff2axcodes(made.affine)) == "RAS"
+    assert (made.voxels.min(), made.voxels.max()) == ends
+    here = np.round(np.linalg.inv(made.affine) @ affine @ [25, 4, 3, 1]).astype(int)[:3]
+    assert made.voxels[tuple(here)] == pytest.approx(ends[0] + (values[25, 0, 0] + 1000) / 2000 * (ends[1] - ends[0]), abs=0.02)
+
+
+def test_the_z_score_has_no_mean_and_unit_spread() -> None:
+    values = np.random.default_rng(0).normal(-300, 400, (12, 10, 9)).astype(np.float32)
+    made = VolumeTransform(PRESETS["nnssl-1mm"].model_copy(update={"check_hounsfield": False}))(Volume(values, np.eye(4)))
+    np.testing.assert_allclose(made.voxels, (values - values.astype(float).mean()) / values.astype(float).std(), atol=1e-5)
+    flat = transform(hu_range=None, size=None)(Volume(np.full((4, 4, 4), 7, np.int16), np.eye(4) * 2))
+    assert not flat.voxels.any(), "a constant volume has no spread to divide by"
 
 
 @settings(max_examples=20, deadline=None)
@@ -187,7 +216,9 @@ def test_configurations_that_make_no_sense() -> None:
     for values, message in [
         ({"orientation": "LPS"}, "'orientation'.*'RAS' or 'SAR'"),
         ({"spacing": 0}, "'spacing'"),
+        ({"spacing": (1, 1, -1)}, r"a voxel size of \(1.0, 1.0, -1.0\) mm must be positive"),
         ({"hu_range": (100, 100)}, r"Hounsfield range \(100.0, 100.0\) must grow"),
+        ({"value_range": (1, 0)}, r"range of values \(1.0, 0.0\) must grow"),
     ]:
         with pytest.raises(UserError, match=message):
             VolumeTransformConfig.from_values(values, "config.yaml")

@@ -176,14 +176,14 @@ FAULTS = [
     ),
     Fault(
         "labels shifted by one",
-        "data/store.py",
+        "data/store_table.py",
         "return self._label_matrix[np.asarray(rows, dtype=np.int64)][:, columns]",
         "return np.roll(self._label_matrix, 1, axis=0)[np.asarray(rows, dtype=np.int64)][:, columns]",
         ("data/test_store.py", "data/test_prepare.py"),
     ),
     Fault(
         "findings in the order of the store, not of the question",
-        "data/store.py",
+        "data/store_table.py",
         "columns = [self._finding_number(finding) for finding in findings]",
         "columns = sorted(self._finding_number(finding) for finding in findings)",
         ("data/test_store.py",),

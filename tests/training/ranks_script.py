@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,8 @@ from lingula.data.loader import BatchBuilder, TextPlan, TrainingLoader
 from lingula.data.samples import BatchOrder
 from lingula.methods.base import Method
 from lingula.methods.clip_config import ClipConfig
+from lingula.methods.colipri import ColipriMethod
+from lingula.methods.colipri_config import ColipriMethodConfig
 from lingula.methods.g2d_config import G2DConfig
 from lingula.methods.m_flag_config import MFlagConfig
 from lingula.methods.registry import build
@@ -48,6 +51,15 @@ UNEVEN = 4
 CPU = torch.device("cpu")
 G2D: dict[str, Any] = {"latent": 8, "hidden": 6, "decoder_channels": (12, 8, 8, 6, 4), "dense_warmup": 0, "dense_rise": 0}
 ONE_WAY: dict[str, Any] = {"pooling": "attention", "positives": "one", "direction": "image-to-text"}
+VOLUME = (4, 8, 4)
+COLIPRI: dict[str, Any] = {
+    "encoder": {"embed_dim": 12, "depth": 2, "num_heads": 2, "patch_size": (2, 4, 2), "drop_path": 0.0},
+    "image_pooler_heads": 2,
+    "text_pooler_heads": 2,
+    "report_weight": 1.0,
+    "report_decoder": {"width": 8, "layers": 1, "heads": 2, "max_tokens": 12, "dropout": 0.0},
+    "masked_weight": 1.0,
+}
 METHODS: dict[str, Any] = {
     **{f"clip-{positives}": ClipConfig(latent=6, positives=positives) for positives in ("one", "share", "mask")},
     "clip-mlp": ClipConfig(latent=6, hidden=8, head="mlp"),
@@ -69,10 +81,15 @@ METHODS: dict[str, Any] = {
     "g2d-trained-text": G2DConfig(**G2D),
     "g2d-padded-trained-text": G2DConfig(**G2D, text_positions="all"),
     "supervised": SupervisedConfig(),
+    **{f"colipri-{positives}": ColipriMethodConfig(**COLIPRI, positives=positives) for positives in ("one", "share", "mask")},
+    "colipri-volumes-alone": ColipriMethodConfig(**COLIPRI),
 }
 
 
-IN_SHARES = ("clip-trained-text", "clip-batch-norm", "m-flag-both", "m-flag-whitening", "g2d", "supervised")
+IN_SHARES = (
+    *("clip-trained-text", "clip-batch-norm", "m-flag-both", "m-flag-whitening", "g2d", "supervised", "colipri-share"),
+    "colipri-volumes-alone",
+)
 """Methods that are compared in shares (FSDP) in every run of the tests; `more_cases` has the others."""
 
 
@@ -96,6 +113,8 @@ def more_cases() -> Iterator[Case]:
 def make_method(name: str) -> Method:
     """Build a method in float64 around a tiny network with batch norms, and a tiny transformer where texts are trained."""
     torch.manual_seed(5)
+    if name.startswith("colipri"):
+        return ColipriMethod(METHODS[name], make_text_encoder()).double().train()
     text = make_text_encoder() if name.endswith("trained-text") else None
     findings = [f"finding {number}" for number in range(FINDINGS)]
     encoder = ImageEncoderConfig(name="test_resnet", output_stride=8 if name.startswith("g2d") else None)
@@ -130,19 +149,35 @@ def make_batch(rows: slice, padded: bool = False) -> Batch:
     return Batch(own, images[rows], groups=groups[rows], tokens=tokens, text_features=features[rows], labels=labels[rows])
 
 
-def share_of(world: World, padded: bool = False) -> tuple[Batch, list[str]]:
+def with_volumes(batch: Batch, rows: slice, paired: bool) -> Batch:
+    """The same texts with volumes, reports and opposite sentences; odd rows, one of two processes' share, have no valid slot."""
+    generator = torch.Generator().manual_seed(3)
+    volumes = torch.randn(SIZE, 1, *VOLUME, generator=generator, dtype=torch.float64)[rows]
+    keys = list(range(SIZE))[rows]
+    if not paired:
+        return Batch(batch.study_ids, volumes, keys=keys)
+    ids = torch.randint(1, 20, (SIZE, 3, 2, 5), generator=generator)[rows]
+    labels = torch.randint(-1, 2, (SIZE, 3), generator=generator)
+    labels[1::2] = -1
+    slots = {"opposites": Tokens(ids, torch.ones_like(ids, dtype=torch.bool)), "opposite_labels": labels[rows]}
+    return replace(batch, images=volumes, text_features=None, keys=keys, report=batch.tokens, **slots)
+
+
+def share_of(world: World, name: str) -> tuple[Batch, list[str]]:
     """This process's samples, and the studies of all, as the loader gives them."""
     names = [f"study-{row}" for rank in range(world.size) for row in range(rank, SIZE, world.size)]
-    return make_batch(slice(world.rank, None, world.size), padded), names
+    rows = slice(world.rank, None, world.size)
+    batch = make_batch(rows, padded="padded" in name)
+    return with_volumes(batch, rows, not name.endswith("alone")) if name.startswith("colipri") else batch, names
 
 
 def one_step(name: str, parallel: Any, micro: int | None, batch_norm: Any, world: World) -> dict[str, Tensor]:
     """Return loss, gradients, norm, weights after a step of AdamW and its state, all whole."""
     method = make_method(name)
     config = OptimisationConfig(micro_batch_size=micro, batch_norm=batch_norm, learning_rate=1e-2)
-    spread = Spread(method, config, parallel, world, trains_text=name.endswith("trained-text"))
+    spread = Spread(method, config, parallel, world, trains_text=name.endswith("trained-text") or name.startswith("colipri"))
     optimiser = build_optimiser(method, config)
-    batch, names = share_of(world, padded="padded" in name)
+    batch, names = share_of(world, name)
     losses = spread.losses(batch, names)
     losses.total.backward()
     found = {"loss": losses.total.detach()}

@@ -35,11 +35,13 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "demo": Command("demo", "Demo", "phantom patients -> CLIP and M-FLAG -> table and page, in 5 to 15 minutes"),
     "tour": Command("demo", "Tour", "phantom patients -> G2D, CLIP and M-FLAG -> every task, with overlays, on one page"),
-    "data prepare csv": Command("data", "PrepareCsv", "make a store from your own table of images, text and labels"),
-    "data prepare dicom": Command("data", "PrepareDicom", "make a store from a folder of DICOM radiographs"),
-    "data prepare phantom": Command("data", "PreparePhantom", "make a store of synthetic patients with exact ground truth"),
+    "data prepare csv": Command("prepare", "PrepareCsv", "make a store from your own table of images, text and labels"),
+    "data prepare dicom": Command("prepare", "PrepareDicom", "make a store from a folder of DICOM radiographs or CT series"),
+    "data prepare nifti": Command("prepare", "PrepareNifti", "make a store from a folder of CT volumes without a table"),
+    "data prepare phantom": Command("prepare", "PreparePhantom", "make a store of synthetic patients with exact ground truth"),
     "data describe": Command("data", "Describe", "count what is in a store"),
-    "data label": Command("data", "Label", "read 14 findings out of a store's reports, by rules, into a table"),
+    "data label": Command("data", "Label", "read 14 or 18 findings out of a store's reports, by rules, into a table"),
+    "data statements": Command("statements", "CutStatements", "cut a store's reports into short statements, by rules (.jsonl)"),
     "data verify": Command("data", "Verify", "check a store's hashes, patient overlap and duplicates"),
     "data show": Command("data", "Show", "draw a contact sheet of a store, or of the phantom"),
     "pretrain": Command("pretrain", "parse", "train clip, m-flag, g2d or a supervised model on a store"),
@@ -105,8 +107,14 @@ def _load(name: str, arguments: list[str]) -> Any:
 def parse(command: type, name: str, arguments: list[str], **options: Any) -> Any:
     """Parse arguments into a command; a wrong option is one clear error and exit code 2."""
     import tyro
+    from pydantic import ValidationError
 
-    return tyro.cli(command, args=arguments, prog=f"lingula {name}", config=(tyro.conf.FlagCreatePairsOff,), **options)
+    try:
+        return tyro.cli(command, args=arguments, prog=f"lingula {name}", config=(tyro.conf.FlagCreatePairsOff,), **options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + ".".join(map(str, first["loc"])).replace("_", "-") if first["loc"] else f"lingula {name}"
+        raise UserError(f"{option}: {first['msg']} (got {first['input']!r})", f"See lingula {name} --help.") from None
 
 
 def _overview(prefix: str = "") -> str:

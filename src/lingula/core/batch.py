@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lingula.core.types import FindingLabels, Groups, Images, TextFeatures, TokenIds, TokenMask
+from lingula.core.types import FindingLabels, Groups, Images, SlotLabels, TextFeatures, TokenIds, TokenMask, Volumes
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Tokens:
     """Tokenised texts, padded to the longest of the batch.
 
     Args:
-        ids: `batch tokens`, integer.
-        mask: `batch tokens`, True where a token is real and False where it is padding.
+        ids: `batch tokens`, integer; with several texts per sample their axes stand between.
+        mask: Of the same shape, True where a token is real and False where it is padding.
     """
 
     ids: TokenIds
@@ -27,7 +27,7 @@ class Tokens:
         """Copy to a device."""
         return Tokens(self.ids.to(device, non_blocking=True), self.mask.to(device, non_blocking=True))
 
-    def __getitem__(self, rows: slice) -> Tokens:
+    def __getitem__(self, rows: slice | Tensor) -> Tokens:
         return Tokens(self.ids[rows], self.mask[rows])
 
     def __len__(self) -> int:
@@ -40,21 +40,30 @@ class Batch:
 
     Args:
         study_ids: Which studies these are (for error messages and logs).
-        images: `batch channels height width`, normalised; absent in the global batch that `losses` sees.
+        images: `batch channels height width`, normalised, or `batch channels x y z` in [-1, 1]; absent in the global batch that
+            `losses` sees.
         texts: The text view of each sample.
         groups: `batch`; equal numbers carry the same text.
         tokens: Tokenised texts, where the text encoder is trained.
         text_features: `batch text_features`, where the text encoder is frozen and its outputs are cached.
         labels: `batch findings`; 1 present, 0 absent, NaN unknown.
+        keys: One number per sample, for what a method draws of it, e.g. of (seed, epoch, sample).
+        report: The whole report of each sample, for a method that learns to write it.
+        opposites: `batch slots 2 tokens`, short statements and their opposites, for a method that tells them apart.
+        opposite_labels: `batch slots`; 1 the statement is true, 0 its opposite is, -1 the slot is empty.
     """
 
     study_ids: list[str] = field(default_factory=list)
-    images: Images | None = None
+    images: Images | Volumes | None = None
     texts: list[str] | None = None
     groups: Groups | None = None
     tokens: Tokens | None = None
     text_features: TextFeatures | None = None
     labels: FindingLabels | None = None
+    keys: list[int] | None = None
+    report: Tokens | None = None
+    opposites: Tokens | None = None
+    opposite_labels: SlotLabels | None = None
 
     def __len__(self) -> int:
         return len(self.study_ids)
@@ -76,4 +85,4 @@ class Batch:
 
     def without_pixels(self) -> Batch:
         """The same batch without its images and tokens: what `Method.losses` may look at."""
-        return replace(self, images=None, tokens=None)
+        return replace(self, images=None, tokens=None, report=None, opposites=None)

@@ -95,17 +95,19 @@ class DaskPool:
 
     def _start(self) -> None:
         """Start the cluster of this machine where that is asked for, and wait for the first worker."""
+        import dask
         from distributed import LocalCluster
 
         if self._workers.scheduler == LOCAL:
-            self._cluster = LocalCluster(
-                n_workers=self._workers.count,
-                threads_per_worker=1,
-                memory_limit=self._workers.memory or "auto",
-                dashboard_address=None,
-                host="127.0.0.1",
-                silence_logs=logging.CRITICAL,
-            )
+            with dask.config.set({"distributed.worker.profile.enabled": False}):  # it looks at every worker 100 times a second
+                self._cluster = LocalCluster(
+                    n_workers=self._workers.count,
+                    threads_per_worker=1,
+                    memory_limit=self._workers.memory or "auto",
+                    dashboard_address=None,
+                    host="127.0.0.1",
+                    silence_logs=logging.CRITICAL,
+                )
         self._client = self._connect(FIRST_ANSWER)
         self._count_threads()
 

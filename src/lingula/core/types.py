@@ -52,6 +52,9 @@ TokenMask: TypeAlias = Bool[Tensor, "batch tokens"]
 Groups: TypeAlias = Int[Tensor, "batch"]
 """Samples with the same number carry the same text and are positives of each other."""
 
+SlotLabels: TypeAlias = Int[Tensor, "batch slots"]
+"""Of a statement and its opposite: 1 the statement is true, 0 its opposite is, -1 neither is given."""
+
 FindingLabels: TypeAlias = Float[Tensor, "batch findings"]
 """1 present, 0 absent, NaN unknown or uncertain."""
 
@@ -62,6 +65,11 @@ Pixels: TypeAlias = Int[np.ndarray, "height width"]
 
 VolumeHU: TypeAlias = Float[np.ndarray, "x y z"]
 """One CT volume in Hounsfield units, axes RAS+: indices grow to the patient's right, front and head."""
+
+VoxelsHU: TypeAlias = Int[np.ndarray, "x y z"]
+"""Stored voxels of a CT volume, or of a crop of it, int16, Hounsfield units; axes as its store declares them."""
+
+VolumeMask: TypeAlias = Bool[np.ndarray, "x y z"]
 
 RegionMask: TypeAlias = Bool[np.ndarray, "height width"]
 

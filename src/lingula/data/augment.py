@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -12,8 +12,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lingula.core.randomness import keyed_uniforms
-from lingula.core.types import Images, Pixels
+from lingula.core.types import Images, Pixels, RowNumbers
 from lingula.data.augment_config import AugmentConfig
+
+if TYPE_CHECKING:
+    from lingula.data.store import Store
 
 GreyImages: TypeAlias = Float[Tensor, "batch 1 height width"]
 """Grey values from 0 (black) to 1."""
@@ -43,6 +46,17 @@ class ImageTransform:
 
     def __init__(self, config: AugmentConfig, image_size: int) -> None:
         self.config, self.image_size = config, image_size
+
+    def load(self, store: Store, rows: RowNumbers, keys: Sequence[tuple[int | str, ...]] | None) -> Images:
+        """Read the radiographs of some rows and vary them as `train` does, or where there are no keys as `evaluate` does.
+
+        Args:
+            store: Where they are.
+            rows: Which.
+            keys: What each sample's draw is keyed by; None: nothing is drawn.
+        """
+        pixels = [store.pixels(int(row)) for row in rows]
+        return self.evaluate(pixels) if keys is None else self.train(pixels, keys)
 
     def evaluate(self, pixels: Sequence[Pixels]) -> Images:
         """Pad to a square, crop the centre, resize with a low-pass filter, normalise; the same for every call.

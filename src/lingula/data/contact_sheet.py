@@ -18,7 +18,9 @@ from lingula.data.phi_text import mask_phi
 from lingula.data.readers import to_depth
 from lingula.data.store import Store
 from lingula.data.store_schema import StoredRegion
+from lingula.data.store_table import StoreTable
 from lingula.data.study import Split
+from lingula.data.volume_store import VolumeStore
 
 Colour = tuple[int, int, int]
 
@@ -82,14 +84,14 @@ def draw_contact_sheet(
     Raises:
         UserError: No image fits, or a finding or row is not in the store.
     """
-    chosen = _choose(store, split, finding, with_text, count) if rows is None else [_checked(store, row) for row in rows]
+    chosen = choose_rows(store, split, finding, with_text, count) if rows is None else [checked_row(store, row) for row in rows]
     columns = max(1, min(columns, len(chosen)))
-    colours = _colours(store, chosen)
+    colours = region_colours(store, chosen)
     lines = [_lines(store, row, words) for row in chosen]
     grid = [range(first, min(first + columns, len(chosen))) for first in range(0, len(chosen), columns)]
     heights = [CELL + max(lines[number].height for number in numbers) + GAP for numbers in grid]
     width = GAP + columns * (CELL + GAP)
-    legend = _legend_rows(colours, width - 2 * GAP)
+    legend = legend_rows(colours, width - 2 * GAP)
     sheet = Image.new("RGB", (width, GAP + sum(heights) + LINE * len(legend) + (GAP if legend else 0)), BACKGROUND)
     top = GAP
     for numbers, height in zip(grid, heights, strict=True):
@@ -98,14 +100,20 @@ def draw_contact_sheet(
             sheet.paste(_draw_image(store, chosen[number], colours), (left, top))
             _write_lines(ImageDraw.Draw(sheet), lines[number], left, top + CELL + 6)
         top += height
-    _draw_legend(ImageDraw.Draw(sheet), legend, colours, top)
+    draw_legend(ImageDraw.Draw(sheet), legend, colours, top)
     with atomic_file(path) as temporary:
         sheet.save(temporary, format="PNG", optimize=True)
     return path
 
 
-def _choose(store: Store, split: Split | None, finding: str | None, with_text: bool | None, count: int) -> list[int]:
-    """Return rows that fit, evenly spaced."""
+def choose_rows(
+    store: Store | VolumeStore, split: Split | None, finding: str | None, with_text: bool | None, count: int
+) -> list[int]:
+    """Return rows that fit, evenly spaced.
+
+    Raises:
+        UserError: None fits, or the store does not know the finding.
+    """
     fitting = store.rows(split, with_text=with_text)
     if finding is not None:
         fitting = fitting[_shows(store, finding)[fitting]]
@@ -120,7 +128,7 @@ def _choose(store: Store, split: Split | None, finding: str | None, with_text: b
     return [int(row) for row in fitting[places]]
 
 
-def _shows(store: Store, finding: str) -> np.ndarray:
+def _shows(store: StoreTable, finding: str) -> np.ndarray:
     """Return for every row whether it is labelled with a finding or has a region of it."""
     regions = [{region["finding"] for region in each} for each in store.column("regions")]
     known = sorted({*store.findings, *set().union(*regions)})
@@ -134,13 +142,18 @@ def _shows(store: Store, finding: str) -> np.ndarray:
     return shown
 
 
-def _checked(store: Store, row: int) -> int:
+def checked_row(store: StoreTable, row: int) -> int:
+    """Return the row's number.
+
+    Raises:
+        UserError: There is no such row.
+    """
     if not 0 <= row < len(store):
         raise UserError(f"store {store.path} has no row {row}", f"Rows are numbered from 0 to {len(store) - 1}.")
     return row
 
 
-def _colours(store: Store, rows: Sequence[int]) -> dict[str, Colour]:
+def region_colours(store: Store | VolumeStore, rows: Sequence[int]) -> dict[str, Colour]:
     """Give every finding with a region a colour, the most frequent first."""
     names = Counter(region.finding for row in rows for region in store.regions(row))
     ordered = [name for name, _ in sorted(names.items(), key=lambda item: (-item[1], item[0]))]
@@ -202,7 +215,7 @@ def _write_lines(draw: ImageDraw.ImageDraw, lines: _Lines, left: int, top: int) 
         draw.text((left, top + number * LINE), line, font=font(), fill=colour)
 
 
-def _legend_rows(colours: dict[str, Colour], width: int) -> list[list[str]]:
+def legend_rows(colours: dict[str, Colour], width: int) -> list[list[str]]:
     """Distribute the names of the legend over lines."""
     rows: list[list[str]] = []
     used = width + 1.0
@@ -216,7 +229,8 @@ def _legend_rows(colours: dict[str, Colour], width: int) -> list[list[str]]:
     return rows
 
 
-def _draw_legend(draw: ImageDraw.ImageDraw, rows: list[list[str]], colours: dict[str, Colour], top: int) -> None:
+def draw_legend(draw: ImageDraw.ImageDraw, rows: list[list[str]], colours: dict[str, Colour], top: int) -> None:
+    """Write the names of the findings beside their colours."""
     for number, names in enumerate(rows):
         left = float(GAP)
         for name in names:

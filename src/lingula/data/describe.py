@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from lingula.data.splits import SPLITS
-from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
 from lingula.data.text.duplicates import count_duplicates
 from lingula.data.text.labeller import READ_SECTIONS, sentence_mentions
 from lingula.data.text.sections import SEPARATOR
@@ -19,12 +19,12 @@ EXAMPLE = "study, for example"
 """Header of the column that names a study by the store's id."""
 
 
-def describe(store: Store) -> list[Table]:
+def describe(store: StoreTable) -> list[Table]:
     """Return tables of counts, groups, labels, licences and quarantine, ready for `rich.print`."""
     return list(tables_by_part(store).values())
 
 
-def tables_by_part(store: Store) -> dict[str, Table]:
+def tables_by_part(store: StoreTable) -> dict[str, Table]:
     """Return the same tables by what they are about; what a store has nothing of has no table."""
     tables = {"counts": _counts(store), "groups": _groups(store), "repeats": _repeats(store)}
     if store.rows(with_text=True).size:
@@ -47,10 +47,9 @@ def _table(title: str, first: str, others: Iterable[str]) -> Table:
     return table
 
 
-def _counts(store: Store) -> Table:
+def _counts(store: StoreTable) -> Table:
     """Images, studies, patients and text per split."""
-    title = f"{store.name}: {len(store)} images of {store.size} x {store.size} px, {store.about['settings']['bit_depth']} bits"
-    table = _table(title, "", (*SPLITS, "all"))
+    table = _table(f"{store.name}: {store.summary()}", "", (*SPLITS, "all"))
     names = {"images": "images", "images_with_text": "images with text", "studies": "studies", "patients": "patients"}
     for key, name in names.items():
         table.add_row(name, *(f"{store.about['counts'][split][key]:,}" for split in (*SPLITS, "all")))
@@ -62,11 +61,11 @@ def _counts(store: Store) -> Table:
     return table
 
 
-def _rows_by_split(store: Store, with_text: bool | None = None) -> list[np.ndarray]:
+def _rows_by_split(store: StoreTable, with_text: bool | None = None) -> list[np.ndarray]:
     return [store.rows(split, with_text=with_text) for split in (*SPLITS, None)]
 
 
-def _groups(store: Store) -> Table:
+def _groups(store: StoreTable) -> Table:
     """Projection, sex, age and image size per split."""
     table = _table("Who and how", "", (*SPLITS, "all"))
     extra = store.column("extra")
@@ -74,8 +73,7 @@ def _groups(store: Store) -> Table:
         for value, _ in Counter(values).most_common(6):
             table.add_row(f"{name} {value}", *(f"{sum(values[r] == value for r in rows):,}" for rows in _rows_by_split(store)))
     ages = np.array([as_number(each.get("age", "")) for each in extra])
-    longest = np.maximum(store.column("height"), store.column("width")).astype(float)
-    for name, numbers in {"age, years": ages, "longer side, px": longest}.items():
+    for name, numbers in {"age, years": ages, **store.sizes()}.items():
         table.add_row(f"{name}: median", *(_median(numbers[rows]) for rows in _rows_by_split(store)))
         table.add_row(f"{name}: range", *(_range(numbers[rows]) for rows in _rows_by_split(store)))
     table.add_row("age unknown", *(f"{np.isnan(ages[rows]).sum():,}" for rows in _rows_by_split(store)))
@@ -84,7 +82,7 @@ def _groups(store: Store) -> Table:
     return table
 
 
-def _repeats(store: Store) -> Table:
+def _repeats(store: StoreTable) -> Table:
     """Images (by the hash of their stored pixels) and texts that occur more than once, and in more than one split."""
     columns = ("items", "distinct", "repeat another", "in several splits")
     table = _table("Repeated, exactly", "", columns)
@@ -102,7 +100,7 @@ def _repeats(store: Store) -> Table:
     return table
 
 
-def _texts(store: Store) -> Table:
+def _texts(store: StoreTable) -> Table:
     """Sections, repetition, and how findings are spoken of, one report per study."""
     table = _table("Report text (one per study)", "", (*SPLITS, "all"))
     parts = [_reports(store, rows) for rows in _rows_by_split(store, with_text=True)]
@@ -118,7 +116,7 @@ def _texts(store: Store) -> Table:
     return table
 
 
-def _reports(store: Store, rows: np.ndarray) -> list[dict[str, str]]:
+def _reports(store: StoreTable, rows: np.ndarray) -> list[dict[str, str]]:
     """Return the sections of each study once."""
     studies, sections = store.column("study_id"), store.column("sections")
     return list({studies[row]: dict(sections[row]) for row in rows}.values())
@@ -143,15 +141,23 @@ def as_number(text: str) -> float:
 
 def _median(values: np.ndarray) -> str:
     known = values[~np.isnan(values)]
-    return f"{np.median(known):.0f}" if known.size else "-"
+    return _figure(float(np.median(known))) if known.size else "-"
 
 
 def _range(values: np.ndarray) -> str:
     known = values[~np.isnan(values)]
-    return f"{known.min():.0f}-{known.max():.0f}" if known.size else "-"
+    if not known.size:
+        return "-"
+    low, high = known.min(), known.max()
+    return f"{_figure(low)}{'-' if low >= 0 else ' to '}{_figure(high)}"
 
 
-def _labels(store: Store) -> Table:
+def _figure(value: float) -> str:
+    """Write a number in whole units, small ones with up to three digits."""
+    return f"{value:.3g}" if abs(value) < 10 else f"{value:.0f}"
+
+
+def _labels(store: StoreTable) -> Table:
     """Images labelled present per split; absent, uncertain and prevalence among all labelled."""
     table = _table("Labels (images labelled present)", "finding", (*SPLITS, "all", "absent", "uncertain", "prevalence"))
     present = store.labels(range(len(store)), store.findings) == 1
@@ -168,7 +174,7 @@ def _labels(store: Store) -> Table:
     return table
 
 
-def _licences(store: Store) -> Table:
+def _licences(store: StoreTable) -> Table:
     table = _table("Licences", "licence", ("images",))
     for licence, count in Counter(store.column("licence")).most_common():
         table.add_row(licence or store.about["licence"] or "not stated", f"{count:,}")
@@ -182,7 +188,7 @@ def _skipped(reasons: dict[str, int]) -> Table:
     return table
 
 
-def _quarantine(store: Store) -> Table:
+def _quarantine(store: StoreTable) -> Table:
     table = _table("Quarantine: left out, with the reason", "reason", ("items", EXAMPLE))
     reasons, studies = (store.quarantine.column(name).to_pylist() for name in ("reason", "study_id"))
     for reason, count in Counter(reasons).most_common():

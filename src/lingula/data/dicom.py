@@ -68,16 +68,34 @@ def read_dicom(path: Path) -> Pixels:
         UnreadableImage: The file has no pixels, several frames, a size or encoding that is refused, or is damaged.
     """
     with damage():
-        dataset = read_header(path, with_pixels=True)
-        _check(dataset)
-        syntax = dataset.file_meta.TransferSyntaxUID
-        in_house = not syntax.is_encapsulated or syntax in PLUGINS
-        stored = _decode(dataset, PLUGINS.get(syntax)) if in_house else decode_expendably(path)
-        if stored.shape[:2] != (dataset.Rows, dataset.Columns):
-            raise UnreadableImage(f"decoded to {stored.shape}, not to {dataset.Rows} x {dataset.Columns}")
+        stored, dataset = _read_and_decode(path)
         if dataset.SamplesPerPixel == 3:
             return _luminance(stored)
         return grey_values(_used_bits(stored, dataset), dataset)
+
+
+def read_slice(path: Path) -> tuple[np.ndarray, FileDataset]:
+    """Read a single-frame grey DICOM file: its values as stored, `rows columns`, int8 to uint16, and its header.
+
+    Raises:
+        UnreadableImage: The file has no pixels, several frames, colours, a size or encoding that is refused, or is damaged.
+    """
+    with damage():
+        stored, dataset = _read_and_decode(path)
+        if dataset.PhotometricInterpretation != "MONOCHROME2":
+            raise UnreadableImage("a slice that is coloured or inverted is no CT")
+        return _used_bits(stored, dataset), dataset
+
+
+def _read_and_decode(path: Path) -> tuple[np.ndarray, FileDataset]:
+    dataset = read_header(path, with_pixels=True)
+    _check(dataset)
+    syntax = dataset.file_meta.TransferSyntaxUID
+    in_house = not syntax.is_encapsulated or syntax in PLUGINS
+    stored = _decode(dataset, PLUGINS.get(syntax)) if in_house else decode_expendably(path)
+    if stored.shape[:2] != (dataset.Rows, dataset.Columns):
+        raise UnreadableImage(f"decoded to {stored.shape}, not to {dataset.Rows} x {dataset.Columns}")
+    return stored, dataset
 
 
 def decode_with_gdcm(path: Path) -> np.ndarray:

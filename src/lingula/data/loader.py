@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -21,13 +21,12 @@ from lingula.core.batch import Batch, Tokens
 from lingula.core.distributed import World
 from lingula.core.errors import UserError
 from lingula.core.randomness import random_generator, random_key
-from lingula.core.types import RowNumbers, TextFeatures
-from lingula.data.augment import ImageTransform
+from lingula.core.types import Images, RowNumbers, TextFeatures, Volumes
 from lingula.data.samples import BatchOrder
 from lingula.data.text.views import TextView, choose_view
 
 if TYPE_CHECKING:
-    from lingula.data.store import Store
+    from lingula.data.store_table import StoreTable
 
 AHEAD = 3
 """Batches that are kept ready."""
@@ -50,21 +49,29 @@ class TextPlan:
     tokenise: Callable[[list[str]], Tokens] | None = None
 
 
+class SampleTransform(Protocol):
+    """From stored images to what a model sees: `ImageTransform` for radiographs, `VolumeCrop` for CT volumes."""
+
+    def load(self, store: Any, rows: RowNumbers, keys: Sequence[tuple[int | str, ...]] | None) -> Images | Volumes:
+        """Read the images of some rows: varied by what the keys say, for training, or as evaluation sees them (None)."""
+        ...
+
+
 @dataclass(frozen=True)
 class BatchBuilder:
     """Makes a batch of any rows; what is random in it depends on (seed, epoch, row) alone.
 
     Args:
         store: Where the samples come from.
-        transform: From pixels to images.
+        transform: From what that kind of store holds to what a model sees.
         seed: Keys augmentation and text views.
         text: How texts are given; None: no texts.
         findings: Which labels are given; none: no labels.
         augment: Whether images are augmented (training) or not (validation).
     """
 
-    store: Store
-    transform: ImageTransform
+    store: StoreTable
+    transform: SampleTransform
     seed: int
     text: TextPlan | None = None
     findings: Sequence[str] = ()
@@ -73,15 +80,14 @@ class BatchBuilder:
     def __call__(self, rows: RowNumbers, epoch: int) -> Batch:
         """Build the batch of some rows."""
         row_ids, study_ids = self.store.column("row_id"), self.store.column("study_id")
-        pixels = [self.store.pixels(int(row)) for row in rows]
-        keys = [(self.seed, epoch, row_ids[row]) for row in rows]
-        images = self.transform.train(pixels, keys) if self.augment else self.transform.evaluate(pixels)
+        keys: list[tuple[int | str, ...]] = [(self.seed, epoch, row_ids[row]) for row in rows]
+        images = self.transform.load(self.store, rows, keys if self.augment else None)
         batch = Batch(study_ids=[study_ids[row] for row in rows], images=images)
         if self.findings:
             batch = replace(batch, labels=torch.from_numpy(self.store.labels(rows, self.findings)))
         return batch if self.text is None else self._with_text(batch, rows, keys, self.text)
 
-    def _with_text(self, batch: Batch, rows: RowNumbers, keys: list[tuple[int, int, str]], plan: TextPlan) -> Batch:
+    def _with_text(self, batch: Batch, rows: RowNumbers, keys: list[tuple[int | str, ...]], plan: TextPlan) -> Batch:
         texts = [
             choose_view(self.store.text(int(row), plan.sections), plan.view, random_generator(*key, "text"))
             for row, key in zip(rows, keys, strict=True)

@@ -15,7 +15,7 @@ from lingula.core.lock import locked
 from lingula.core.progress import ProgressBar
 from lingula.core.task_pool import Workers
 from lingula.data.identifiers import claim_pseudonyms
-from lingula.data.prepare_config import PrepareConfig
+from lingula.data.prepare_config import PrepareConfig, PrepareVolumesConfig, ShardConfig
 from lingula.data.shard_pool import ShardPool
 from lingula.data.shards import shard_fingerprint, shard_is_whole
 from lingula.data.splits import note_split, split_of
@@ -59,7 +59,7 @@ class _Plan:
 def prepare(
     source: Source,
     store: Path,
-    settings: PrepareConfig | None = None,
+    settings: PrepareConfig | PrepareVolumesConfig | None = None,
     workers: int | Workers = 2,
     overwrite: bool = False,
     hash_identifiers: bool = False,
@@ -73,7 +73,7 @@ def prepare(
     Args:
         source: Studies and their images.
         store: Folder of the store.
-        settings: Image size, shard size, split.
+        settings: Image size or volume grid, shard size, split; None: those of radiographs.
         workers: Processes of this machine that read images (1 reads in this process), or a Dask cluster.
         overwrite: Replace a store that was made with other settings; it stays until the new one is finished.
         hash_identifiers: Replace the ids of studies and patients by salted hashes; splits are by the ids of the source.
@@ -133,7 +133,7 @@ def _check(source: Source) -> _Plan:
 def _write_shards(
     source: Source,
     plan: _Plan,
-    settings: PrepareConfig,
+    settings: ShardConfig,
     described: dict[str, Any],
     store: Path,
     pool: ShardPool,
@@ -160,12 +160,12 @@ def _write_shards(
     return written
 
 
-def _shards_of(source: Source, plan: _Plan, settings: PrepareConfig) -> Iterator[list[Study]]:
+def _shards_of(source: Source, plan: _Plan, settings: ShardConfig) -> Iterator[list[Study]]:
     """Yield the studies shard by shard, every study with its patient's split."""
     studies = iter(source)
     while chunk := list(islice(studies, settings.shard_studies)):
         yield [study.model_copy(update={"split": _split(study.patient_id, plan, settings)}) for study in chunk]
 
 
-def _split(patient_id: str, plan: _Plan, settings: PrepareConfig) -> Split:
+def _split(patient_id: str, plan: _Plan, settings: ShardConfig) -> Split:
     return plan.splits.get(patient_id) or split_of(patient_id, settings.split_fractions, settings.split_seed)

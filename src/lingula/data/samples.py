@@ -13,13 +13,13 @@ from lingula.core.types import RowNumbers
 from lingula.data.study import Split
 
 if TYPE_CHECKING:
-    from lingula.data.store import Store
+    from lingula.data.store_table import StoreTable
 
 Pairing = Literal["all", "frontal", "one-per-epoch"]
 _FRONTAL = {"PA", "AP"}
 
 
-def paired_rows(store: Store, split: Split, sections: Sequence[str] | None, pairing: Pairing) -> RowNumbers:
+def paired_rows(store: StoreTable, split: Split, sections: Sequence[str] | None, pairing: Pairing) -> RowNumbers:
     """Return the rows of a split whose image meets a text with at least one letter or digit."""
     rows = store.rows(split, with_text=True, sections=sections)
     readable = [any(map(str.isalnum, store.text(int(row), sections))) for row in rows]
@@ -31,14 +31,14 @@ def paired_rows(store: Store, split: Split, sections: Sequence[str] | None, pair
     return chosen
 
 
-def labelled_rows(store: Store, split: Split, findings: Sequence[str]) -> RowNumbers:
+def labelled_rows(store: StoreTable, split: Split, findings: Sequence[str]) -> RowNumbers:
     """Return the rows of a split for which at least one of the findings is known."""
     rows = store.rows(split)
     known: RowNumbers = rows[~np.isnan(store.labels(rows, findings)).all(axis=1)]
     return known
 
 
-def describe_pairs(store: Store, sections: Sequence[str] | None, pairs: int) -> str:
+def describe_pairs(store: StoreTable, sections: Sequence[str] | None, pairs: int) -> str:
     """Say how many images have text, e.g. "318 of 1,558 images have text; 246 training pairs"."""
     with_text = len(store.rows(with_text=True, sections=sections))
     return f"{with_text:,} of {len(store):,} images have text; {pairs:,} training pairs"

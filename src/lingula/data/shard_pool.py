@@ -10,10 +10,10 @@ from lingula.core.errors import UserError
 from lingula.core.patience import patiently
 from lingula.core.task_pool import Workers, task_pool
 from lingula.data.identifiers import Pseudonyms
-from lingula.data.prepare_config import PrepareConfig
+from lingula.data.prepare_config import PrepareConfig, PrepareVolumesConfig
 from lingula.data.shards import shard_is_whole, write_shard
 from lingula.data.store_schema import PREPARE_FILE
-from lingula.data.study import Source, Study
+from lingula.data.study import Source, Study, part_of
 
 
 class ShardPool:
@@ -22,14 +22,18 @@ class ShardPool:
     At most two shards per worker are under way, so memory is bounded by the shard size.
 
     Args:
-        source: Where the images come from; it is pickled once per shard, without its studies.
-        settings: Size and depth of the stored images.
+        source: Where the images come from; what a shard needs of it is pickled with the shard.
+        settings: What is stored of an image.
         workers: Who writes: processes of this machine or a Dask cluster.
         pseudonyms: What identifiers are replaced by; None: they are written as they are.
     """
 
     def __init__(
-        self, source: Source, settings: PrepareConfig, workers: int | Workers, pseudonyms: Pseudonyms | None = None
+        self,
+        source: Source,
+        settings: PrepareConfig | PrepareVolumesConfig,
+        workers: int | Workers,
+        pseudonyms: Pseudonyms | None = None,
     ) -> None:
         self._source, self._settings, self._pseudonyms = source, settings, pseudonyms
         self._pool = task_pool(Workers(workers) if isinstance(workers, int) else workers)
@@ -47,7 +51,7 @@ class ShardPool:
         Raises:
             UserError: A worker died or cannot be reached.
         """
-        shard = (self._source, studies, self._settings, folder, fingerprint, self._pseudonyms)
+        shard = (part_of(self._source, studies), studies, self._settings, folder, fingerprint, self._pseudonyms)
         yield from self._pool.submit(len(studies), _write, *shard)
 
     def drain(self) -> Iterator[int]:
@@ -62,7 +66,7 @@ class ShardPool:
 def _write(
     source: Source,
     studies: list[Study],
-    settings: PrepareConfig,
+    settings: PrepareConfig | PrepareVolumesConfig,
     folder: Path,
     fingerprint: str,
     pseudonyms: Pseudonyms | None,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from pydantic import Field
 
 from lingula.core.config import Config
-from lingula.core.types import Pixels, RegionMask
+from lingula.core.types import Pixels, RegionMask, VolumeMask
 from lingula.data.text.sections import SEPARATOR
+from lingula.data.volume_reader import Volume
 
 Projection = Literal["PA", "AP", "lateral", "CT", "unknown"]
 Split = Literal["train", "val", "test"]
+PlaneBox: TypeAlias = tuple[float, float, float, float]
+SpaceBox: TypeAlias = tuple[float, float, float, float, float, float]
 
 
 class ImageReference(Config):
@@ -41,12 +44,14 @@ class Region(Config):
     """Where a finding (or an anatomical part) lies in one image, as a box; a mask travels with the pixels."""
 
     finding: str
-    box: tuple[float, float, float, float]
-    """x1, y1, x2, y2 in pixels of the image as read (columns grow to the right, rows downwards)."""
+    box: PlaneBox | SpaceBox
+    """x1, y1, x2, y2 in pixels of the image as read (columns grow to the right, rows downwards); of a volume x1, y1, z1, x2, y2,
+    z2 in voxels as read, along its axes. Both are measured at the outer edges: the first pixel reaches from 0 to 1."""
     kind: str = ""
     """anatomy, pathology or device, where the source says so."""
     mask: str | None = None
-    """Path of a binary PNG mask of the image's own size; the source's `read` returns such a region with mask and true box."""
+    """Path of a binary mask of the image's own size (PNG; of a volume NIfTI); the source's `read` returns such a region with
+    mask and true box."""
     phrase: str = ""
     """The words of the report that name it."""
     sentence_index: int | None = None
@@ -94,6 +99,29 @@ class Picture:
         self.problems = problems or []
 
 
+class Scan:
+    """The voxels of one CT volume as read, with the regions that only reading reveals.
+
+    Args:
+        volume: Hounsfield units, in any orientation and spacing.
+        regions: Regions known from the voxels' own origin, boxes in voxels of this volume.
+        masks: One optional binary mask per region, `x y z`, of the volume's shape.
+        problems: Path and reason of whatever belongs to the volume but could not be read (a mask); it is quarantined.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        regions: list[Region] | None = None,
+        masks: list[VolumeMask | None] | None = None,
+        problems: list[tuple[str, str]] | None = None,
+    ) -> None:
+        self.volume = volume
+        self.regions = regions or []
+        self.masks: list[VolumeMask | None] = masks if masks is not None else [None] * len(self.regions)
+        self.problems = problems or []
+
+
 class Source(Protocol):
     """A data set in its published layout: an iterable of studies, plus a reader for its images.
 
@@ -110,8 +138,8 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, study: Study, image_index: int) -> Picture:
-        """Read one image of a study.
+    def read(self, study: Study, image_index: int) -> Picture | Scan:
+        """Read one image of a study; all of a source are pictures, or all are scans.
 
         Raises:
             UnreadableImage: The file is broken; the item is quarantined and preparation goes on.
@@ -121,3 +149,17 @@ class Source(Protocol):
     def settings(self) -> dict[str, object]:
         """Return everything that determines the studies, as plain values, for the store's fingerprint."""
         ...
+
+
+@runtime_checkable
+class DivisibleSource(Protocol):
+    """A source that knows much about all of its images, and can do with what a few studies need."""
+
+    def part(self, studies: Sequence[Study]) -> Source:
+        """Return a source that can read the images of these studies."""
+        ...
+
+
+def part_of(source: Source, studies: Sequence[Study]) -> Source:
+    """Return what of a source has to travel to a worker that reads these studies."""
+    return source.part(studies) if isinstance(source, DivisibleSource) else source

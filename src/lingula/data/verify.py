@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from lingula.core.errors import UserError
 from lingula.core.files import read_json, sha256_of_file
 from lingula.core.progress import track
-from lingula.data.readers import fitted_shape
-from lingula.data.store import Store
 from lingula.data.store_schema import SHARD_FILE, SHARDS_FOLDER
+from lingula.data.store_table import StoreTable
 
 
 @dataclass(frozen=True)
@@ -31,10 +27,10 @@ class Problem:
     message: str
 
 
-def verify(store: Store) -> list[Problem]:
+def verify(store: StoreTable) -> list[Problem]:
     """Recompute every hash of a store and look for patients, images and texts that are in two splits, and for blank images.
 
-    Exact duplicates only: images are compared by the hash of their stored pixels, texts letter by letter.
+    Exact duplicates only: images are compared by the hash of what is stored, texts letter by letter.
     """
     problems: list[Problem] = []
     shards = store.about["shards"]
@@ -49,7 +45,7 @@ def verify(store: Store) -> list[Problem]:
     return problems + _split_problems(store) + _duplicate_problems(store)
 
 
-def _shard_problems(store: Store, shard: dict[str, Any]) -> list[str]:
+def _shard_problems(store: StoreTable, shard: dict[str, Any]) -> list[str]:
     """Compare the files of one shard with the hashes taken when it was written."""
     folder = store.path / SHARDS_FOLDER / shard["name"]
     about = folder / SHARD_FILE
@@ -67,12 +63,12 @@ def _shard_problems(store: Store, shard: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _pixel_problems(store: Store) -> list[str]:
+def _pixel_problems(store: StoreTable) -> list[str]:
     """Compare every stored image with the hash in its row of the index."""
     wrong = []
     for row, expected in enumerate(store.column("pixel_sha256")):
         try:
-            found = hashlib.sha256(np.ascontiguousarray(store.pixels(row)).data).hexdigest()
+            found = store.content_sha256(row)
         except UserError as error:
             return [error.problem]
         if found != expected:
@@ -80,25 +76,18 @@ def _pixel_problems(store: Store) -> list[str]:
     return [f"{len(wrong)} images do not match their index (first: {wrong[0]})"] if wrong else []
 
 
-def _constant_images(store: Store) -> list[str]:
-    """Find images that show nothing: every stored pixel, padding apart, is the same."""
-    blank = []
-    content = zip(*(store.column(name) for name in ("height", "width", "row_id")), strict=True)
-    for row, (height, width, name) in enumerate(content):
-        rows, columns, _ = fitted_shape(height, width, store.size)
-        top, left = store.column("pad_top")[row], store.column("pad_left")[row]
-        seen = store.pixels(row)[top : top + rows, left : left + columns]
-        if seen.min() == seen.max():
-            blank.append(name)
+def _constant_images(store: StoreTable) -> list[str]:
+    """Find images that show nothing."""
+    blank = [name for row, name in enumerate(store.column("row_id")) if store.is_constant(row)]
     return [f"{len(blank)} images are constant (first: {blank[0]})"] if blank else []
 
 
-def _split_problems(store: Store) -> list[Problem]:
+def _split_problems(store: StoreTable) -> list[Problem]:
     patients = _splits_by(store.column("patient_id"), store)
     return [Problem("error", f"patient '{each}' is in {_list(splits)}") for each, splits in patients.items() if len(splits) > 1]
 
 
-def _duplicate_problems(store: Store) -> list[Problem]:
+def _duplicate_problems(store: StoreTable) -> list[Problem]:
     problems = []
     hashes = store.column("pixel_sha256")
     counts = Counter(hashes)
@@ -120,7 +109,7 @@ def _duplicate_problems(store: Store) -> list[Problem]:
     return problems
 
 
-def _splits_by(keys: Iterable[str], store: Store) -> dict[str, set[str]]:
+def _splits_by(keys: Iterable[str], store: StoreTable) -> dict[str, set[str]]:
     splits: defaultdict[str, set[str]] = defaultdict(set)
     for key, split in zip(keys, store.column("split"), strict=True):
         splits[key].add(split)

@@ -28,8 +28,8 @@ class Embeddings:
 
     image: ImageFeatures
     text: TextFeatures | None = None
-    per_image: dict[str, Float[Tensor, batch]] = field(default_factory=dict)
-    """Numbers of each image that need its pixels (a dense loss), so that only `encode` can compute them."""
+    per_image: dict[str, Float[Tensor, "batch ..."]] = field(default_factory=dict)
+    """Numbers of each image that need its pixels (a dense loss), so that only `encode` can compute them; `batch ...`."""
 
 
 @dataclass(frozen=True)

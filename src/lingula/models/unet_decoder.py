@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -15,6 +16,8 @@ CHANNELS = (256, 128, 64, 32, 16)
 
 class UnetDecoder(nn.Module):
     """Blocks of upsampling and skip connections, and a convolution to the classes (Ronneberger et al. 2015, arXiv 1505.04597).
+
+    It works in the memory format of its weights, whatever that of the pyramid is.
 
     The blocks are those of segmentation-models-pytorch, so weights of an `smp.Unet` fit: `decoder.*`, `segmentation_head.*`.
     Neighbouring levels of equal size (a dilated encoder) are joined without upsampling.
@@ -43,7 +46,10 @@ class UnetDecoder(nn.Module):
             images: `batch channels height width`; only their size is used.
             pyramid: The encoder's levels, finest first.
         """
-        logits: Tensor = self.segmentation_head(self.decoder([images, *pyramid]))
+        plain = self.segmentation_head[0].weight.is_contiguous()
+        layout = torch.contiguous_format if plain else torch.channels_last
+        levels = [level.contiguous(memory_format=layout) for level in pyramid]
+        logits: Tensor = self.segmentation_head(self.decoder([images, *levels]))
         return logits
 
     def with_classes(self, classes: int) -> UnetDecoder:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lingula.core.errors import UserError
-from lingula.core.types import VolumeGrid, Volumes
+from lingula.core.types import KeptTokens, VolumeGrid, Volumes, VolumeTokens
 from lingula.models.attention_pool_1d import AttentionPool1d
 from lingula.models.volume_encoder import VolumeEncoder
 from lingula.models.volume_window import encode_windows
@@ -21,6 +21,9 @@ class VolumeTower(nn.Module):
         dimension: Width of the space that volumes and texts share.
         heads: Attention heads of the pooling.
     """
+
+    other_forwards = ("features", "visible", "pooled", "dense")
+    """Methods besides `forward` that training calls."""
 
     def __init__(self, backbone: VolumeEncoder, dimension: int, heads: int) -> None:
         super().__init__()
@@ -36,6 +39,14 @@ class VolumeTower(nn.Module):
         """
         tokens: VolumeGrid = self.backbone(volumes) if window is None else encode_windows(self.backbone, volumes, window)
         return tokens
+
+    def visible(self, volumes: Volumes, kept: KeptTokens) -> VolumeTokens:
+        """Tokens of the patches that are kept, `batch kept features`, where the encoder sees no other.
+
+        Raises:
+            UserError: The encoder cannot read volumes of this size.
+        """
+        return self.backbone.tokens(volumes, kept)
 
     def pooled(self, features: VolumeGrid) -> Float[Tensor, "batch latent"]:
         """One vector per volume from the encoder's tokens; not normalised."""

@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from lingula.training.config import OptimisationConfig, RuntimeConfig
 from lingula.training.finite import MOST_SKIPPED, Scaler, check_finite, not_finite
 from lingula.training.interruption import StopRequest
 from lingula.training.logbook import Logbook
+from lingula.training.memory_layout import images_laid_out, lay_out
 from lingula.training.optimisation import build_optimiser, learning_rate, set_learning_rate
 from lingula.training.parallel import Spread, clip_gradients, load_optimiser_state, optimiser_state
 from lingula.training.run import CHECKPOINTS
@@ -79,8 +80,9 @@ class Trainer:
         validation: Validation | None = None,
     ) -> None:
         self.method = method.to(device)
+        self.precision = choose_precision(runtime.precision, device)
         if runtime.parallel == "ddp":
-            self.method.to(memory_format=torch.channels_last)
+            lay_out(self.method, self.precision, device)
         self.loader, self.steps, self.optimisation, self.runtime = loader, steps, optimisation, runtime
         self.run_folder, self.device, self.world = run, device, world or World()
         self.validation = validation or Validation()
@@ -88,7 +90,6 @@ class Trainer:
         trains_text = loader.build.text is not None and loader.build.text.tokenise is not None
         self.spread = Spread(self.method, optimisation, runtime.parallel, self.world, trains_text)
         self.optimiser = build_optimiser(self.method, optimisation)
-        self.precision = choose_precision(runtime.precision, device)
         self.scaler = Scaler(device, enabled=self.precision == "fp16")
         self.done = 0
         self.best: tuple[int, float] | None = None
@@ -227,10 +228,7 @@ class Trainer:
         return torch.autocast(self.device.type, dtype=_DTYPES[self.precision], enabled=self.precision != "fp32")
 
     def _on_device(self, batch: Batch) -> Batch:
-        batch = batch.to(self.device)
-        if batch.images is None:
-            return batch
-        return replace(batch, images=batch.images.contiguous(memory_format=torch.channels_last))
+        return images_laid_out(batch.to(self.device))
 
 
 class _Window:

@@ -41,7 +41,8 @@ def _gather_batch(batch: Batch, study_ids: list[str]) -> Batch:
     """Make the global batch that `Method.losses` sees: no pixels, tokens or texts, but groups and labels of all."""
     groups = None if batch.groups is None else gather(batch.groups)
     labels = None if batch.labels is None else gather(batch.labels)
-    return Batch(study_ids=study_ids, groups=groups, labels=labels)
+    slots = None if batch.opposite_labels is None else gather(batch.opposite_labels)
+    return Batch(study_ids=study_ids, groups=groups, labels=labels, opposite_labels=slots)
 
 
 def _full_precision(tensor: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ def test_held_out_reports_agree_with_their_manual_codes(shared: Path) -> None:
 def test_no_rule_is_slow_by_an_order_of_magnitude(shared: Path) -> None:
     reports = read_indiana(shared / "data/cxr/reports/NLMCXR_reports.tgz")
     texts = [" ".join(f"{name.upper()}: {text}" for name, text in report.sections.items()) for report in reports]
-    labeller._remembered.cache_clear()
+    labeller.sentence_mentions.remembered.cache_clear()
     begun = time.process_time()
     for text in texts:
         label_report(f"{text} ")

@@ -137,6 +137,8 @@ NORMAL: dict[Style, dict[str, tuple[str, ...]]] = {
             "The inspiration is adequate.",
             "Comparison is made with the prior study.",
         ),
+        "CT view": ("CT of the chest.", "Computed tomography of the thorax without contrast."),
+        "CT position": ("There is mild respiratory motion.", "Comparison is made with the prior study."),
     },
     "test": {
         "heart": ("The heart is of normal size.", "The heart is not enlarged.", "Cardiac size is normal."),
@@ -150,6 +152,8 @@ NORMAL: dict[Style, dict[str, tuple[str, ...]]] = {
         "bones": ("The ribs and spine are intact.", "The bony thorax is normal.", "Unremarkable bones."),
         "view": ("{view} projection of the chest.", "Chest radiograph, {view} projection."),
         "position": ("Inspiration is shallow.", "The film is slightly rotated.", "Compared with the earlier study."),
+        "CT view": ("Unenhanced chest CT.", "Axial images of the chest were acquired."),
+        "CT position": ("Slight breathing artefact.", "Compared with the earlier study."),
     },
 }
 SYSTEMS: dict[str, frozenset[str]] = {

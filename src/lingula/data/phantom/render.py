@@ -39,7 +39,9 @@ from lingula.data.phantom.rods import Rods, join, project, rasterise, scaled
 from lingula.data.phantom.scene import Key, Scene
 from lingula.data.phantom.skeleton import skeleton
 from lingula.data.phantom.vessels import airways, vessels
-from lingula.data.study import Picture, Region
+from lingula.data.study import Picture, Region, Scan
+from lingula.data.volume_reader import Volume
+from lingula.data.volume_storing import bounding_box
 
 View = Literal["PA", "AP", "lateral"]
 VIEW_CODES: dict[str, int] = {"PA": 1, "AP": 2, "lateral": 3}
@@ -230,11 +232,39 @@ def render_volume(patient: Patient, spacing: float, *, noise: bool = True) -> tu
     for (index, _), mask in parts.items():
         name = patient.facts[index].finding
         masks[name] = masks[name] | mask if name in masks else mask
-    hounsfield = (values - 1) * np.float32(1000)
+    return _hounsfield(patient, values, noise), masks
+
+
+def render_scan(patient: Patient, spacing: float, *, words: Mapping[int, tuple[str, int]] | None = None) -> Scan:
+    """Return the CT of a patient with the masks and boxes of its findings; a part that fills no voxel by half has none.
+
+    Args:
+        patient: Who.
+        spacing: Edge of a cubic voxel, mm.
+        words: For the number of a fact, the words of the report that name it and the number of their sentence.
+    """
+    grid = volume_grid(patient, spacing)
+    values, parts = tissue(patient, grid)
+    affine = np.diag([spacing] * 3 + [1.0])
+    affine[:3, 3] = [float(each.flat[0]) for each in (grid.x, grid.y, grid.z)]
+    scan = Scan(Volume(np.rint(_hounsfield(patient, values, noise=True)).astype(np.int16), affine))
+    for (index, _), mask in sorted(parts.items()):
+        if not mask.any():
+            continue
+        phrase, sentence = (words or {}).get(index, ("", None))
+        name = patient.facts[index].finding
+        scan.regions.append(Region(finding=name, box=bounding_box(mask), phrase=phrase, sentence_index=sentence))
+        scan.masks.append(mask)
+    return scan
+
+
+def _hounsfield(patient: Patient, values: Floats, noise: bool) -> Floats:
+    """Turn relative attenuation into Hounsfield units, with the scanner's noise or without."""
+    hounsfield: Floats = (values - 1) * np.float32(1000)
     if noise:
         generator = np.random.default_rng((*patient.key, 8))
         hounsfield += np.float32(CT_NOISE) * generator.standard_normal(hounsfield.shape, dtype=np.float32)
-    return np.maximum(hounsfield, -1024), masks
+    return np.maximum(hounsfield, np.float32(-1024))
 
 
 def tissue(patient: Patient, grid: Grid) -> tuple[Floats, dict[Key, NDArray[np.bool_]]]:

@@ -53,7 +53,7 @@ def write_report(patient: Patient, style: Style, view: str) -> WrittenReport:
     Args:
         patient: The facts.
         style: `train` or `test`: two vocabularies that share no phrasing.
-        view: PA, AP or lateral, for the opening words.
+        view: PA, AP, lateral or CT, for the opening words.
     """
     g = np.random.default_rng((*patient.key, 9))
     said = [(index, fact) for index, fact in enumerate(patient.facts) if g.random() >= UNSAID[fact.severity]]
@@ -62,16 +62,17 @@ def write_report(patient: Patient, style: Style, view: str) -> WrittenReport:
         phrase = noun_phrase(fact, style, g)
         frames = HEDGES[style] if g.random() < 0.1 else FRAMES[style]
         statements.append((frame(_pick(g, frames), phrase), {index: phrase.lstrip("+")}))
-    statements += [(text, {}) for text in _normal(patient, style, g)]
+    kind = "CT " if view == "CT" else ""
+    statements += [(text, {}) for text in _normal(patient, style, g, f"{kind}position")]
     negations, denied = _negations(patient, style, g)
     statements += [(text, {}) for text in negations]
     order = g.permutation(len(statements))
     statements = [statements[i] for i in order]
     if g.random() < 0.35 or not statements:
-        statements.insert(0, (_pick(g, NORMAL[style]["view"]).format(view=view), {}))
+        statements.insert(0, (_pick(g, NORMAL[style][f"{kind}view"]).format(view=view), {}))
     words = {index: (phrase, number) for number, (_, named) in enumerate(statements) for index, phrase in named.items()}
     sentences = tuple(text for text, _ in statements)
-    sections = {"findings": " ".join(sentences), "impression": _impression(said, style, g)}
+    sections = {"findings": " ".join(sentences), "impression": _impression(said, style, g, view)}
     return WrittenReport(Report(sections=sections), sentences, words, denied)
 
 
@@ -129,13 +130,13 @@ def frame(template: str, phrase: str) -> str:
     return template.format(np=text, Np=text[0].upper() + text[1:], bare=bare, **{"is": "are" if plural else "is"})
 
 
-def _normal(patient: Patient, style: Style, g: np.random.Generator) -> list[str]:
+def _normal(patient: Patient, style: Style, g: np.random.Generator, position: str) -> list[str]:
     texts = []
     for system, findings in SYSTEMS.items():
         if not findings & patient.findings and g.random() < 0.5:
             texts.append(_pick(g, NORMAL[style][system]))
     if g.random() < 0.25:
-        texts.append(_pick(g, NORMAL[style]["position"]))
+        texts.append(_pick(g, NORMAL[style][position]))
     return texts
 
 
@@ -151,10 +152,11 @@ def _negations(patient: Patient, style: Style, g: np.random.Generator) -> tuple[
     return texts, denied
 
 
-def _impression(said: list[tuple[int, Fact]], style: Style, g: np.random.Generator) -> str:
+def _impression(said: list[tuple[int, Fact]], style: Style, g: np.random.Generator, view: str) -> str:
     notable = sorted((fact for _, fact in said), key=lambda fact: -fact.severity)[: int(g.integers(1, 4))]
     if not notable:
-        return _pick(g, IMPRESSION_NORMAL[style])
+        normal = _pick(g, IMPRESSION_NORMAL[style])
+        return normal.replace("radiograph", "CT") if view == "CT" else normal
     return " ".join(frame(_pick(g, IMPRESSION[style]), noun_phrase(fact, style, g)) for fact in notable)
 
 

@@ -12,6 +12,7 @@ from lingula.data.phantom.findings import FINDINGS
 from lingula.data.phantom.patient import SPLIT_CODES, Patient, sample_patient
 from lingula.data.phantom.render import View, render_radiograph
 from lingula.data.phantom.report import WrittenReport, write_report
+from lingula.data.phantom.wordings import Style
 from lingula.data.study import ImageReference, Picture, Split, Study
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -74,7 +75,7 @@ class PhantomSource:
     def __iter__(self) -> Iterator[Study]:
         """Yield train, then validation, then test studies."""
         for split in SPLITS:
-            for patient, study in _visits(self.seed, split, self.counts[split]):
+            for patient, study in visits(self.seed, split, self.counts[split]):
                 yield self.study(split, patient, study)
 
     def study(self, split: Split, patient: int, study: int) -> Study:
@@ -82,24 +83,11 @@ class PhantomSource:
         person = sample_patient(self.seed, split, patient, study)
         views = [self._view(projection, person) for projection in self.projections]
         written = self._write(person, split, views[0])
-        study_id = f"phantom-{split}-{patient:06d}-{study}"
         images = [
             ImageReference(path=f"phantom:{split}/{patient}/{study}/{view}", modality="radiograph", projection=view)
             for view in views
         ]
-        labels = cast(dict[str, Literal[1, 0, -1] | None], {finding: int(finding in person.findings) for finding in FINDINGS})
-        mentioned = sorted({person.facts[index].finding for index in written.words})
-        extra = {"sex": person.anatomy.sex, "age": str(person.anatomy.age), "source": "phantom", "mentioned": ";".join(mentioned)}
-        return Study(
-            study_id=study_id,
-            patient_id=f"phantom-{split}-{patient:06d}",
-            images=images,
-            report=written.report,
-            labels=labels,
-            split=split,
-            licence=self.licence,
-            extra=extra | {"denied": ";".join(sorted(written.denied))},
-        )
+        return describe_study(split, patient, study, person, written, images)
 
     def read(self, study: Study, image_index: int) -> Picture:
         """Render one image of a study, with the masks and boxes of its findings and the words that name them."""
@@ -133,7 +121,31 @@ class PhantomSource:
 
     @staticmethod
     def _write(person: Patient, split: Split, view: View) -> WrittenReport:
-        return write_report(person, "train" if split == "train" else "test", view)
+        return write_report(person, style_of(split), view)
+
+
+def style_of(split: Split) -> Style:
+    """Return the vocabulary of a split's reports; validation and test share no phrasing with training."""
+    return "train" if split == "train" else "test"
+
+
+def describe_study(
+    split: Split, patient: int, study: int, person: Patient, written: WrittenReport, images: list[ImageReference]
+) -> Study:
+    """Return a study with the labels of its facts and the report about them, whatever its images are."""
+    labels = cast(dict[str, Literal[1, 0, -1] | None], {finding: int(finding in person.findings) for finding in FINDINGS})
+    mentioned = sorted({person.facts[index].finding for index in written.words})
+    extra = {"sex": person.anatomy.sex, "age": str(person.anatomy.age), "source": "phantom", "mentioned": ";".join(mentioned)}
+    return Study(
+        study_id=f"phantom-{split}-{patient:06d}-{study}",
+        patient_id=f"phantom-{split}-{patient:06d}",
+        images=images,
+        report=written.report,
+        labels=labels,
+        split=split,
+        licence=PhantomSource.licence,
+        extra=extra | {"denied": ";".join(sorted(written.denied))},
+    )
 
 
 def parse(path: str) -> tuple[Split, int, int, View]:
@@ -142,11 +154,21 @@ def parse(path: str) -> tuple[Split, int, int, View]:
     Raises:
         UserError: It is no such address.
     """
+    split, patient, visit, view = address(path)
+    return split, patient, visit, _known(view)
+
+
+def address(path: str) -> tuple[Split, int, int, str]:
+    """Return split, patient, visit and projection of a `phantom:` address, whatever the projection.
+
+    Raises:
+        UserError: It is no such address.
+    """
     scheme, _, rest = path.partition(":")
     parts = rest.split("/")
     if scheme != "phantom" or len(parts) != 4 or parts[0] not in SPLIT_CODES or not (parts[1] + parts[2]).isdecimal():
         raise UserError(f"not an image of the phantom: {path}", "Its addresses look like phantom:train/12/0/PA.")
-    return cast(Split, parts[0]), int(parts[1]), int(parts[2]), _known(parts[3])
+    return cast(Split, parts[0]), int(parts[1]), int(parts[2]), parts[3]
 
 
 def _known(projection: str) -> View:
@@ -157,7 +179,7 @@ def _known(projection: str) -> View:
     return projection
 
 
-def _visits(seed: int, split: Split, count: int) -> Iterator[tuple[int, int]]:
+def visits(seed: int, split: Split, count: int) -> Iterator[tuple[int, int]]:
     """Yield patient and visit of the first `count` studies of a split; a longer split begins with the same studies."""
     patient, yielded = 0, 0
     while yielded < count:

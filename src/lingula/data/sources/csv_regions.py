@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import cast
 
 from lingula.core.errors import UserError
 from lingula.data.run_length import NO_MASK
 from lingula.data.sources.tables import Row, Table
-from lingula.data.study import Region, Report
+from lingula.data.study import PlaneBox, Region, Report, SpaceBox
 from lingula.data.text.sentences import split_sentences
 
 TO_BE_MEASURED = (0.0, 0.0, 0.0, 0.0)
@@ -20,15 +21,18 @@ class RegionTables:
     """Regions by the path of their image.
 
     Args:
-        boxes: Columns image, x1, y1, x2, y2 and phrase or label; kind and sentence where known.
+        boxes: Columns image, x1, y1, x2, y2 and phrase or label; kind and sentence where known. Of volumes x1, y1, z1, x2, y2
+            and z2, or x0, y0, z0, x1, y1 and z1.
         masks: Columns image, mask or rle (run lengths; -1 or blank: nothing there), label or phrase; kind where known.
+        volumes: Whether the images are volumes.
 
     Raises:
         UserError: A column is missing.
     """
 
-    def __init__(self, boxes: Table | None, masks: Table | None) -> None:
-        self._boxes = _by_image(boxes, ("x1", "y1", "x2", "y2")) if boxes else {}
+    def __init__(self, boxes: Table | None, masks: Table | None, volumes: bool = False) -> None:
+        self._corners = _corners(boxes, volumes)
+        self._boxes = _by_image(boxes, self._corners) if boxes else {}
         self._masks = _by_image(masks, ("rle" if "rle" in masks.columns else "mask",)) if masks else {}
 
     def images(self) -> set[str]:
@@ -45,7 +49,7 @@ class RegionTables:
                 Region(
                     finding=_finding(row),
                     kind=row.get("kind", ""),
-                    box=_box(row, image),
+                    box=_box(row, image, self._corners),
                     phrase=row.get("phrase", ""),
                     sentence_index=sentences.index(named[0]) if named else None,
                     image_index=image_index,
@@ -80,10 +84,18 @@ def _finding(row: Row) -> str:
     return row.get("label") or row.get("phrase") or "unnamed"
 
 
-def _box(row: Row, image: str) -> tuple[float, float, float, float]:
+def _corners(boxes: Table | None, volumes: bool) -> tuple[str, ...]:
+    """Return the columns of a box's two corners."""
+    if not volumes:
+        return "x1", "y1", "x2", "y2"
+    first, second = (0, 1) if boxes and "x0" in boxes.columns else (1, 2)
+    return tuple(f"{axis}{end}" for end in (first, second) for axis in "xyz")
+
+
+def _box(row: Row, image: str, corners: tuple[str, ...]) -> PlaneBox | SpaceBox:
     try:
-        x1, y1, x2, y2 = (float(row[name]) for name in ("x1", "y1", "x2", "y2"))
+        box = tuple(float(row[name]) for name in corners)
     except ValueError:
-        cells = ", ".join(row[name] for name in ("x1", "y1", "x2", "y2"))
-        raise UserError(f"box of {image} is not four numbers: {cells}", "Mend the table of boxes.") from None
-    return x1, y1, x2, y2
+        cells, number = ", ".join(row[name] for name in corners), {4: "four", 6: "six"}[len(corners)]
+        raise UserError(f"box of {image} is not {number} numbers: {cells}", "Mend the table of boxes.") from None
+    return cast(PlaneBox | SpaceBox, box)

@@ -20,8 +20,8 @@ from lingula.data.sources.tables import Table, read_table
 from lingula.data.study import Picture, Region, Study
 
 
-class CsvSource:
-    """A table of images with text, labels and regions.
+class CsvStudies:
+    """A table of images with text, labels and regions; a subclass reads the images.
 
     Args:
         table: The CSV (or .tsv) file.
@@ -31,6 +31,9 @@ class CsvSource:
     Raises:
         UserError: Table, folder or a column is missing, the table is empty, or none of its images exists.
     """
+
+    volumes = False
+    """Whether the images are CT volumes, whose boxes have six numbers."""
 
     def __init__(self, table: Path | str, root: Path | str | None = None, config: CsvConfig | None = None) -> None:
         self.config = config or CsvConfig()
@@ -61,36 +64,11 @@ class CsvSource:
         """Return the hashes of the tables, the root and the column mapping."""
         return dict(self._settings)
 
-    def read(self, study: Study, image_index: int) -> Picture:
-        """Read one image and its masks.
-
-        Raises:
-            UnreadableImage: The file is broken or missing, or its path leaves the root folder.
-        """
-        pixels = read_radiograph(self._inside(study.images[image_index].path))
-        regions: list[Region] = []
-        masks: list[RegionMask | None] = []
-        problems: list[tuple[str, str]] = []
+    def _own_masks(self, study: Study, image_index: int) -> Iterator[tuple[Region, str]]:
+        """Yield the regions of one image that have a mask, with where it is."""
         for region in study.regions:
-            if region.mask is None or region.image_index != image_index:
-                continue
-            try:
-                mask = self._read_mask(region.mask, pixels)
-                regions.append(region.model_copy(update={"box": _bounding_box(mask)}))
-                masks.append(mask)
-            except UnreadableImage as error:
-                path = study.images[image_index].path if region.mask.startswith(RLE) else region.mask
-                problems.append((path, f"mask: {error.reason}"))
-        return Picture(pixels, regions, masks, problems)
-
-    def _read_mask(self, mask: str, pixels: Pixels) -> RegionMask:
-        if not mask.startswith(RLE):
-            return read_mask(self._inside(mask))
-        try:
-            height, width = pixels.shape
-            return decode_rle(mask.removeprefix(RLE), height, width, self.config.rle_dialect)
-        except ValueError as error:
-            raise UnreadableImage(f"run lengths: {error}") from None
+            if region.mask is not None and region.image_index == image_index:
+                yield region, region.mask
 
     def _inside(self, path: str) -> Path:
         """Return the file that a path of the table means, refusing one that leaves the root folder."""
@@ -116,7 +94,7 @@ class CsvSource:
                 f"none of the {len(main.rows)} images of {self.table} is in {self.root} (first: {main.rows[0][image]!r})", remedy
             )
         boxes, masks = self._region_table("boxes_table"), self._region_table("masks_table")
-        self._tables = (main, RegionTables(boxes, masks))
+        self._tables = (main, RegionTables(boxes, masks, self.volumes))
         hashes = {part: table.sha256 for part, table in (("table", main), ("boxes", boxes), ("masks", masks)) if table}
         return {"root": str(self.root.resolve()), "sha256": hashes, "columns": self.config.model_dump(mode="json")}
 
@@ -141,6 +119,39 @@ class CsvSource:
         _check_regions(regions, {row[self.config.image_column] for row in main.rows}, self.table)
         self._tables = None
         return RowReader(main, self.config).studies(regions)
+
+
+class CsvSource(CsvStudies):
+    """A table of radiographs with text, labels and regions; see `CsvStudies`."""
+
+    def read(self, study: Study, image_index: int) -> Picture:
+        """Read one image and its masks.
+
+        Raises:
+            UnreadableImage: The file is broken or missing, or its path leaves the root folder.
+        """
+        pixels = read_radiograph(self._inside(study.images[image_index].path))
+        regions: list[Region] = []
+        masks: list[RegionMask | None] = []
+        problems: list[tuple[str, str]] = []
+        for region, where in self._own_masks(study, image_index):
+            try:
+                mask = self._read_mask(where, pixels)
+                regions.append(region.model_copy(update={"box": _bounding_box(mask)}))
+                masks.append(mask)
+            except UnreadableImage as error:
+                path = study.images[image_index].path if where.startswith(RLE) else where
+                problems.append((path, f"mask: {error.reason}"))
+        return Picture(pixels, regions, masks, problems)
+
+    def _read_mask(self, mask: str, pixels: Pixels) -> RegionMask:
+        if not mask.startswith(RLE):
+            return read_mask(self._inside(mask))
+        try:
+            height, width = pixels.shape
+            return decode_rle(mask.removeprefix(RLE), height, width, self.config.rle_dialect)
+        except ValueError as error:
+            raise UnreadableImage(f"run lengths: {error}") from None
 
 
 def _check_regions(regions: RegionTables, images: set[str], table: Path) -> None:

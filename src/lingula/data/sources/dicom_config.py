@@ -11,7 +11,8 @@ class DicomConfig(Config):
     """What is taken from a folder of DICOM files; everything else is skipped and counted by its reason."""
 
     modalities: tuple[str, ...] = ("CR", "DX", "RG")
-    """Modalities that are radiographs: computed, digital, digitised film. Where the tag is missing, the SOP class decides."""
+    """Modalities that are radiographs: computed, digital, digitised film. Where the tag is missing, the SOP class decides. With
+    --projection ct the default is CT."""
     body_parts: tuple[str, ...] = ()
     """Only these values of Body Part Examined, e.g. CHEST; empty: all, also where the tag is missing."""
     raw_images: bool = False

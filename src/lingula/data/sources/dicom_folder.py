@@ -1,8 +1,9 @@
-"""A folder of DICOM radiographs, with or without a table of reports and labels."""
+"""A folder of DICOM files, with or without a table of reports and labels."""
 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,11 +24,10 @@ from lingula.data.sources.tables import Row, Table, read_table
 from lingula.data.study import Picture, Study
 
 
-class DicomSource:
-    """Every radiograph below a folder; studies by StudyInstanceUID, patients by PatientID, projection by view position.
+class DicomStudies(ABC):
+    """The images below a folder; studies by StudyInstanceUID, patients by PatientID; a subclass finds and reads the images.
 
-    Files that are no radiographs are left out and counted in `skipped`; damaged ones stay, so that they are quarantined.
-    `leaks` holds the tags of the others that tell who a patient is.
+    Files that are no such images are left out and counted in `skipped`. `leaks` holds tags that tell who a patient is.
 
     Args:
         root: The folder.
@@ -36,7 +36,7 @@ class DicomSource:
         columns: Which column of the table is what.
 
     Raises:
-        UserError: The folder is missing or has no radiograph, or the table does not fit it.
+        UserError: The folder is missing or has no such image, or the table does not fit it.
     """
 
     def __init__(
@@ -80,6 +80,17 @@ class DicomSource:
         """Return the folder, hashes of all headers and of the table, what was skipped, and the configuration."""
         return dict(self._settings)
 
+    @abstractmethod
+    def _scan(self) -> list[Row]:
+        """Read every header below the folder and return one row per image; count in `skipped` what is no image."""
+
+
+class DicomSource(DicomStudies):
+    """Every radiograph below a folder, projection by view position; damaged ones stay, so that they are quarantined.
+
+    See `DicomStudies`.
+    """
+
     def read(self, study: Study, image_index: int) -> Picture:
         """Read one radiograph, without its border where that is asked for.
 
@@ -117,7 +128,7 @@ class DicomSource:
         return rows
 
 
-def _join(rows: list[Row], table: Table, source: DicomSource) -> list[Row]:
+def _join(rows: list[Row], table: Table, source: DicomStudies) -> list[Row]:
     """Add the table's row to every image that it is about; count the rows that are about none."""
     key, column = _key_of(table, source.config)
     reports: dict[str, Row] = {}
@@ -159,7 +170,7 @@ def _asked_for(columns: CsvConfig) -> set[str]:
     return {name for value in values for name in ([value] if isinstance(value, str) else value)}
 
 
-def _studies(rows: list[Row], table: Table | None, source: DicomSource) -> list[Study]:
+def _studies(rows: list[Row], table: Table | None, source: DicomStudies) -> list[Study]:
     """Group the images into studies; an image without a StudyInstanceUID is a study of its own."""
     config = source.columns
     named = {

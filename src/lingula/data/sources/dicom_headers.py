@@ -30,7 +30,7 @@ SOP_CLASS_MODALITY = {"Computed Radiography": "CR", "Digital X-Ray": "DX"}
 
 
 class NotTaken(Exception):  # noqa: N818
-    """A file that is no radiograph of the kind asked for.
+    """A file that is no image of the kind asked for.
 
     Args:
         reason: Why, in a few words.
@@ -74,7 +74,7 @@ def read_row(root: Path, name: str, config: DicomConfig) -> Row:
         if not is_dicom(root / name):
             raise NotTaken("not a DICOM file")
         header = read_header(root / name, tags=TAGS)
-        _check(header, config)
+        check_wanted(header, config)
         with damage():
             return {"image": name, **_cells(header)}
     except UnreadableImage:
@@ -90,16 +90,23 @@ def header_leaks(root: Path, name: str) -> list[Leak]:
     return [Leak("pixels" if kind == BURNED_IN else "header", tag, kind, name) for tag, kind in found.items()]
 
 
-def _check(header: FileDataset, config: DicomConfig) -> None:
-    kind = UID(_text(header, "SOPClassUID") or str(header.file_meta.get("MediaStorageSOPClassUID", ""))).name
+def check_wanted(header: FileDataset, config: DicomConfig) -> None:
+    """Check that a header is of an image that the configuration asks for.
+
+    Raises:
+        NotTaken: It is not.
+    """
+    kind = UID(header_text(header, "SOPClassUID") or str(header.file_meta.get("MediaStorageSOPClassUID", ""))).name
     if kind and not kind[0].isdigit() and "Image Storage" not in kind:
         raise NotTaken(f"no image: {kind}")
-    modality = _text(header, "Modality").upper() or next((m for n, m in SOP_CLASS_MODALITY.items() if kind.startswith(n)), "")
+    modality = header_text(header, "Modality").upper() or next(
+        (m for n, m in SOP_CLASS_MODALITY.items() if kind.startswith(n)), ""
+    )
     if modality not in config.modalities:
         raise NotTaken(f"modality {modality[:16] or 'unknown'}")
-    if not config.raw_images and (_text(header, "PresentationIntentType") == "FOR PROCESSING" or "For Processing" in kind):
+    if not config.raw_images and (header_text(header, "PresentationIntentType") == "FOR PROCESSING" or "For Processing" in kind):
         raise NotTaken("raw detector image (for processing)")
-    part = _text(header, "BodyPartExamined").upper()
+    part = header_text(header, "BodyPartExamined").upper()
     if config.body_parts and part not in config.body_parts:
         raise NotTaken(f"body part {part[:16] or 'unknown'}")
 
@@ -108,33 +115,33 @@ def _cells(header: FileDataset) -> Row:
     window = window_of(header)
     shown = "VOI LUT" if has_voi_table(header) else " ".join(f"{part}" for part in window) if window else ""
     return {
-        **{key: _text(header, key) for key in KEYS},
-        "patient_id": _text(header, "PatientID"),
-        "sex": _text(header, "PatientSex"),
-        "age": _text(header, "PatientAge"),
+        **{key: header_text(header, key) for key in KEYS},
+        "patient_id": header_text(header, "PatientID"),
+        "sex": header_text(header, "PatientSex"),
+        "age": header_text(header, "PatientAge"),
         "view": _view(header),
-        "modality": _text(header, "Modality"),
-        "body_part": _text(header, "BodyPartExamined"),
-        "manufacturer": _text(header, "Manufacturer"),
+        "modality": header_text(header, "Modality"),
+        "body_part": header_text(header, "BodyPartExamined"),
+        "manufacturer": header_text(header, "Manufacturer"),
         "window": shown,
-        "burned_in_annotation": _text(header, "BurnedInAnnotation"),
+        "burned_in_annotation": header_text(header, "BurnedInAnnotation"),
         "defaults": ", ".join(defaults_used(header)),
     }
 
 
 def _view(header: FileDataset) -> str:
     """Return View Position, or else what the view's code means (`postero-anterior`)."""
-    if position := _text(header, "ViewPosition"):
+    if position := header_text(header, "ViewPosition"):
         return position
     codes = header.get("ViewCodeSequence")
-    meaning = _text(codes[0], "CodeMeaning").lower() if codes else ""
+    meaning = header_text(codes[0], "CodeMeaning").lower() if codes else ""
     for word, view in {"postero-anterior": "PA", "antero-posterior": "AP", "lateral": "LATERAL"}.items():
         if word in meaning:
             return view
     return meaning
 
 
-def _text(header: Dataset, tag: str) -> str:
+def header_text(header: Dataset, tag: str) -> str:
     """Return a tag as one line of valid text, empty where it is missing."""
     with damage():
         value = header.get(tag)

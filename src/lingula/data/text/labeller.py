@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Literal
 
 from lingula.data.text.lexicon import FINDINGS, LEXICON, NO_FINDING, SUPPORT
-from lingula.data.text.negation import Assertion, scopes_of
-from lingula.data.text.phrases import PhraseIndex
+from lingula.data.text.mentions import MentionReader, Mentions
 from lingula.data.text.sections import TEXT, parse_sections
-from lingula.data.text.sentences import REMEMBERED, split_sentences
+from lingula.data.text.sentences import split_sentences
 
-LABELLER_VERSION = 1
+LABELLER_VERSION = 2
 """Part of a store's fingerprint; another number where another rule gives other labels."""
 READ_SECTIONS = ("findings", "impression", TEXT, "addendum")
 """Sections that describe these images; indication, history and comparison speak of something else."""
 Label = Literal[1, 0, -1] | None
 
-_INDEX = {
-    finding: PhraseIndex({"left open": terms.left_open, "absent": terms.absent, "present": terms.present})
-    for finding, terms in LEXICON.items()
-}
-_LAST = re.compile(r"\S+$")
 _WEIGHT: dict[Label, int] = {None: 0, 0: 1, -1: 2, 1: 3}
 """What outweighs what when sentences differ: present, then uncertain, then absent."""
 
@@ -48,40 +40,24 @@ def label_sections(sections: Mapping[str, str]) -> dict[str, Label]:
 
 def label_sentences(sentences: Iterable[str]) -> dict[str, Label]:
     """Return the labels that sentences give together: present in one is present, then uncertain, then absent."""
-    labels: dict[str, Label] = dict.fromkeys(FINDINGS)
-    something = False
-    for sentence in sentences:
-        something = True
-        for finding, value in sentence_mentions(sentence):
-            if _WEIGHT[value] > _WEIGHT[labels[finding]]:
-                labels[finding] = value
-    labels[NO_FINDING] = _no_finding(labels) if something else None
+    said = list(sentences)
+    labels = combined(FINDINGS, (sentence_mentions(sentence) for sentence in said))
+    labels[NO_FINDING] = _no_finding(labels) if said else None
     return labels
 
 
-def sentence_mentions(sentence: str) -> tuple[tuple[str, Assertion], ...]:
-    """Return what one sentence says, finding by finding, in the order of `FINDINGS`; a finding may come twice."""
-    return _remembered(sentence) if len(sentence) <= REMEMBERED else _read(sentence)
+def combined(findings: Iterable[str], mentions: Iterable[Mentions]) -> dict[str, Label]:
+    """Return finding to what sentences say of it together; None where none mentions it."""
+    labels: dict[str, Label] = dict.fromkeys(findings)
+    for sentence in mentions:
+        for finding, value in sentence:
+            if _WEIGHT[value] > _WEIGHT[labels[finding]]:
+                labels[finding] = value
+    return labels
 
 
-def _read(sentence: str) -> tuple[tuple[str, Assertion], ...]:
-    lower = sentence.lower()
-    scopes = None
-    mentions: dict[tuple[str, Assertion], None] = {}
-    for finding, index in _INDEX.items():
-        for kind, start, end in index.find(lower):
-            value: Assertion
-            if kind == "present":
-                scopes = scopes or scopes_of(lower)
-                last = _LAST.search(lower, start, end)
-                value = scopes.assertion(last.start() if last else start, end)
-            else:
-                value = 0 if kind == "absent" else -1
-            mentions[finding, value] = None
-    return tuple(mentions)
-
-
-_remembered = lru_cache(maxsize=65536)(_read)
+sentence_mentions = MentionReader(LEXICON)
+"""What one sentence says, finding by finding, in the order of `FINDINGS`; a finding may come twice."""
 
 
 def _no_finding(labels: Mapping[str, Label]) -> Label:

@@ -24,11 +24,13 @@ class Terms:
         present: Names of the finding; the last word decides whether a denial or a doubt covers it.
         absent: Says outright that it is not there ("heart size is normal").
         left_open: Says outright that it may be there ("borderline heart size").
+        elsewhere: Regular expression; a sentence that has it speaks of another organ, and says nothing of the finding.
     """
 
     present: tuple[str, ...]
     absent: tuple[str, ...] = ()
     left_open: tuple[str, ...] = ()
+    elsewhere: str = ""
 
 
 LEXICON: dict[str, Terms] = {

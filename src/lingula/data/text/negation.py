@@ -27,6 +27,7 @@ PSEUDO = (
     r"without (?:significant |definite )?(?:interval )?(?:change|increase|decrease)",
     r"not (?:significantly |appreciably )?changed",
     r"no (?:prior|previous|comparison|old)",
+    r"non[- ](?:specific|destructive|displaced|calcified|calcific|obstructive|solid|contrast|enhanced|dependent)",
     *("not only", "not necessarily", "not included", "without difficulty", "without contrast"),
 )
 """They look like a denial and are none."""
@@ -120,7 +121,7 @@ STOP = (
 """Where a scope ends, in either direction."""
 _CLAUSE = (
     r"(?:,|and) (?=(?:(?!or\b|and\b)\w+ ){1,5}(?:is|are|was|were|has|have|appears?|remains?)\b"
-    r"(?! (?:not )?(?:seen|identified|noted|present|visuali[sz]ed|evident|demonstrated|appreciated)))"
+    rf"(?! (?:not )?{_SEEN}))"
 )
 """A comma or "and" that begins another clause, with a subject and a verb of its own."""
 _FINITE = re.compile(r"\b(?:is|are|was|were|has|have|appears?|remains?|shows?|demonstrates?|may|might|could|represents?)\b")

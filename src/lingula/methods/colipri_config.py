@@ -1,0 +1,83 @@
+"""Configuration and presets of COLIPRI; importing it imports nothing heavy.
+
+Published is what the objectives are and what the encoders are made of. Not published, and therefore ours unless a source is
+named, are their weights, all sizes of the decoders, the optimisation, and what the letters of the variants stand for.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from lingula.core.config import Config, merged
+from lingula.models.report_decoder_config import ReportDecoderConfig
+from lingula.models.volume_config import Positive, VolumeEncoderConfig
+
+
+class ColipriMethodConfig(Config):
+    """COLIPRI: contrast of volumes and reports, opposite sentences, report generation (R) and masked-image modelling (M)."""
+
+    name: Literal["colipri"] = "colipri"
+    """Which method this is."""
+    encoder: VolumeEncoderConfig = VolumeEncoderConfig()
+    """The volume encoder; Primus-M as released."""
+    image_pooler_heads: Positive = 12
+    """Attention heads of the image pooling; as released."""
+    text_pooler_heads: Positive = 12
+    """Attention heads of the text pooling; as released. They must divide the text encoder's width, which is the shared space."""
+    temperature: float = Field(default=0.07, gt=0)
+    """Where the learned temperature of the contrast starts; ours (CLIP's)."""
+    minimum_temperature: float = Field(default=0.01, gt=0)
+    """Smallest value that it may take; ours."""
+    positives: Literal["one", "share", "mask"] = "share"
+    """Samples of the same text: `one` ignores that, `share` makes them positives, `mask` neither positives nor negatives."""
+    contrastive_weight: float = Field(default=1.0, ge=0)
+    """Weight of the contrast; ours."""
+    opposite_weight: float = Field(default=0.5, ge=0)
+    """Weight of the opposite-sentence loss; FlexiCT's, COLIPRI's is not known. 0: it is left out."""
+    opposite_slots: int = Field(default=8, ge=1)
+    """Pairs of opposite sentences per volume; FlexiCT's, COLIPRI's is not known."""
+    report_weight: float = Field(default=0.0, ge=0)
+    """Weight of report generation (R); ours. 0: there is no decoder."""
+    report_decoder: ReportDecoderConfig = ReportDecoderConfig()
+    """What writes the reports."""
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the target that report generation spreads over all words; ours."""
+    masked_weight: float = Field(default=0.0, ge=0)
+    """Weight of masked-image modelling (M); ours. 0: there is no decoder, and volumes without text cannot be used."""
+    masked_share: float = Field(default=0.75, gt=0, lt=1)
+    """Share of the patches that is hidden; nnSSL's."""
+    masked_decoder_blocks: int = Field(default=2, ge=0)
+    """Blocks of the decoder of hidden patches; nnSSL's."""
+    masked_decoder_width: int | None = Field(default=None, ge=6)
+    """Features of its tokens; nothing: the encoder's, as in nnSSL."""
+
+
+_COMMON: dict[str, Any] = {
+    "method": {"name": "colipri"},
+    "text_encoder": {"name": "cxr-bert-specialized", "frozen": False},
+    "optimisation": {
+        "batch_size": 64,
+        "micro_batch_size": 4,
+        "learning_rate": 1e-4,
+        "weight_decay": 0.05,
+        "schedule": "cosine",
+        "warmup": 0.05,
+        "clip_norm": 1.0,
+    },
+}
+_R: dict[str, Any] = {"method": {"report_weight": 1.0}}
+_M: dict[str, Any] = {"method": {"masked_weight": 1.0}}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "c": _COMMON,
+    "cr": merged(_COMMON, _R),
+    "cm": merged(_COMMON, _M),
+    "crm": merged(_COMMON, _R, _M),
+}
+"""The published variants: contrast (c), with report generation (r), with masked-image modelling (m); opposite sentences in all.
+
+Their encoders are those of the released model. Batch, learning rate and schedule are ours; weight decay and clipping are those of
+nnSSL, which COLIPRI builds on.
+"""

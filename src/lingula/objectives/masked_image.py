@@ -1,0 +1,87 @@
+"""Masked-image modelling of volumes: which patches an encoder sees, and the error on those it does not see.
+
+The loss is nnSSL's for its MAE on Primus (mean squared error of masked voxels), which COLIPRI builds on; MAE: arXiv 2111.06377.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lingula.core.randomness import random_generator
+from lingula.core.types import KeptTokens, Volumes
+from lingula.objectives.precision import full_precision, no_autocast
+
+Patches = Float[Tensor, "batch patches voxels"]
+
+
+def kept_patches(keys: Sequence[int], patches: int, masked_share: float, device: torch.device | None = None) -> KeptTokens:
+    """Draw the patches of each volume that stay visible; they depend on its key alone, not on the batch around it.
+
+    Args:
+        keys: One per volume, e.g. of (seed, epoch, sample).
+        patches: Patches of a volume.
+        masked_share: Share that is hidden; at least one patch is hidden and at least one stays.
+        device: Where the result is made.
+
+    Returns:
+        `batch kept`, ascending raster numbers (x slowest), the same count for each volume.
+
+    Raises:
+        ValueError: The share is not between 0 and 1, or there are fewer than two patches.
+    """
+    if not 0 < masked_share < 1 or patches < 2:
+        raise ValueError(f"a share between 0 and 1 of at least two patches is masked, not {masked_share} of {patches}")
+    count = min(max(round(patches * (1 - masked_share)), 1), patches - 1)
+    drawn = [np.sort(random_generator(key, "mask").permutation(patches)[:count]) for key in keys]
+    return torch.from_numpy(np.stack(drawn)).to(device)
+
+
+def hidden_patches(kept: KeptTokens, patches: int) -> Bool[Tensor, "batch patches"]:
+    """Return, in raster order, True for each patch that is not kept."""
+    hidden = torch.ones(len(kept), patches, dtype=torch.bool, device=kept.device)
+    return hidden.scatter(1, kept, False)
+
+
+def patches_of(volumes: Volumes, patch: tuple[int, int, int]) -> Patches:
+    """Cut volumes into patches, in the order of the encoder's tokens: x slowest, z fastest, also within a patch.
+
+    Raises:
+        ValueError: The patch does not divide the volumes.
+    """
+    if volumes.ndim != 5 or any(side % step for side, step in zip(volumes.shape[2:], patch, strict=True)):
+        raise ValueError(f"volumes of {tuple(volumes.shape)} cannot be cut into patches of {patch}")
+    batch, channels = volumes.shape[:2]
+    (x, y, z), (px, py, pz) = (side // step for side, step in zip(volumes.shape[2:], patch, strict=True)), patch
+    cut = volumes.reshape(batch, channels, x, px, y, py, z, pz)
+    return cut.permute(0, 2, 4, 6, 1, 3, 5, 7).reshape(batch, x * y * z, channels * px * py * pz)
+
+
+def masked_image_error(
+    predicted: Patches, volumes: Volumes, kept: KeptTokens, patch: tuple[int, int, int]
+) -> Float[Tensor, batch]:
+    """Mean squared error of each volume over the voxels of its hidden patches; what is visible has no part in it.
+
+    Args:
+        predicted: `batch patches voxels` for all patches, in raster order.
+        volumes: What is to be predicted.
+        kept: Patches that the encoder saw.
+        patch: Voxels of a patch along x, y and z.
+
+    Returns:
+        `batch`, in fp32 (or fp64).
+
+    Raises:
+        ValueError: The shapes do not fit.
+    """
+    target = patches_of(volumes, patch)
+    if predicted.shape != target.shape:
+        raise ValueError(f"{tuple(target.shape)} numbers to predict, got {tuple(predicted.shape)}")
+    with no_autocast(predicted):
+        error = (full_precision(predicted) - full_precision(target)).square().mean(dim=2)
+        hidden = hidden_patches(kept, target.shape[1]).to(error.dtype)
+        return (error * hidden).sum(dim=1) / hidden.sum(dim=1)
