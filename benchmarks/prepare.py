@@ -169,7 +169,8 @@ def main(count: int, marks: tuple[int, ...]) -> None:
             rates[way] = (many.cpu - few.cpu) / (count - FEW)
             clock, used = (count - FEW) / (many.wall - few.wall), (many.cpu - few.cpu) / (many.wall - few.wall)
             cells = [f"{rates[way]:.4f}", f"{few.cpu - FEW * rates[way]:.1f}", f"{clock:.1f}", f"{used:.2f}"]
-            print(f"| {way} | {' | '.join(cells)} | {largest_worker(folder):.0f} |")
+            memory = f"{largest_worker(folder):.0f}"
+            print(f"| {way} | {' | '.join(cells)} | {memory if number else '-'} |")
         spent = growing_array(files, folder / "array.npy", marks)
         image, stored = rates["one process"], bytes_per_image(folder / "many-0", count)
         law, volume = law_of(spent), volume_seconds(folder)

@@ -16,10 +16,12 @@ from PIL import Image
 from lingula.cli import main
 from lingula.data.data_figures import histogram
 from lingula.data.data_page import render_data_page, sheets
+from lingula.data.phantom.ct_source import PhantomCtSource
 from lingula.data.prepare import prepare
-from lingula.data.prepare_config import PrepareConfig
+from lingula.data.prepare_config import PrepareConfig, PrepareVolumesConfig
 from lingula.data.sources.csv_table import CsvSource
 from lingula.data.store import Store
+from lingula.data.volume_store import VolumeStore
 
 CHROMIUM = next((found for name in ("chromium", "google-chrome", "chromium-browser") if (found := shutil.which(name))), None)
 SECRET = "OKONKWO"
@@ -137,6 +139,17 @@ def test_a_histogram_counts_every_known_value_once() -> None:
     values = {"train": np.append(generator.integers(0, 80, 500).astype(float), np.nan), "val": np.array([3.0, 900.0])}
     assert "medians train 4" in histogram(values, "x", "X", "years")
     assert histogram({"train": np.full(4, np.nan), "val": np.array([2.0])}, "x", "X", "years") == ""
+
+
+def test_a_store_of_volumes_shows_spacing_and_hounsfield_units(tmp_path: Path) -> None:
+    settings = PrepareVolumesConfig(spacing=12.0)
+    store = prepare(PhantomCtSource(3, 1, 1, seed=0, spacing=12.0), tmp_path / "ct", settings, workers=1).store
+    page = render_data_page(VolumeStore.open(store))
+    assert "5 CT volumes, RAS, voxels of 12 mm, int16 HU" in page
+    assert page.count("data:image/png;base64,") == 3
+    assert 'aria-label="Hounsfield units of up to 16 volumes per split."' in page
+    assert 'aria-label="Extent along z: medians' in page
+    assert ["finest spacing, mm: median", "12", "12", "12", "12"] in Reader(page).rows
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="DATA PAGE NOT TESTED IN A BROWSER: no Chromium here")

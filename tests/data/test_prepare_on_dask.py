@@ -24,7 +24,7 @@ from distributed import LocalCluster
 from lingula.core import dask_pool
 from lingula.core.errors import UserError
 from lingula.core.task_pool import Workers, task_pool
-from lingula.data import shard_pool, shards
+from lingula.data import pixel_shelf, shard_pool
 from lingula.data.prepare import prepare
 from lingula.data.prepare_config import PrepareConfig
 from lingula.data.sources.csv_table import CsvSource
@@ -80,7 +80,7 @@ def test_a_disk_that_stumbles_once_loses_nothing(
     cluster: LocalCluster, twelve: Path, tmp_path: Path, undisturbed: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stumbles = {"read": [OSError(errno.EIO, "hiccup")], "write": [OSError(errno.ESTALE, "hiccup")]}
-    is_file, save = Path.stat, shards._save
+    is_file, save = Path.stat, pixel_shelf._save
 
     def stat(path: Path, **options: Any) -> os.stat_result:
         if path.name == "07.png" and stumbles["read"]:
@@ -94,7 +94,7 @@ def test_a_disk_that_stumbles_once_loses_nothing(
 
     source = CsvSource(twelve)
     monkeypatch.setattr(Path, "stat", stat)
-    monkeypatch.setattr(shards, "_save", write)
+    monkeypatch.setattr(pixel_shelf, "_save", write)
     assert _hashes(prepare(source, tmp_path / "store", SMALL, _at(cluster)).store) == undisturbed
     assert stumbles == {"read": [], "write": []}
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from lingula.core.drawing import FAINT, INK, PALETTE, figure_svg, new_figure
 from lingula.data.splits import SPLITS
-from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
+from lingula.data.volume_store import VolumeStore
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,15 +21,17 @@ COLOURS: dict[str, str] = dict(zip(SPLITS, PALETTE, strict=False))
 MOST = 24
 """Bars or findings that one figure shows; the tables have all of them."""
 BINS = 20
+VOLUMES, HU_STEP = 16, 20
+"""Volumes per split whose voxels are counted, and width of a bin in HU."""
 
 
-def rows_by_split(store: Store) -> dict[str, np.ndarray]:
+def rows_by_split(store: StoreTable) -> dict[str, np.ndarray]:
     """Return the row numbers of each split that has any."""
     found = {split: store.rows(split) for split in SPLITS}
     return {split: rows for split, rows in found.items() if rows.size}
 
 
-def group_bars(store: Store, values: Sequence[str], name: str, title: str) -> str:
+def group_bars(store: StoreTable, values: Sequence[str], name: str, title: str) -> str:
     """Draw the share of each split's images that has each value, most frequent first.
 
     Args:
@@ -58,7 +61,7 @@ def section_bars(reports: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
     return figure_svg(figure, "sections", f"Reports with each section: {_told(order, shares)}.")
 
 
-def prevalence_dots(store: Store) -> str:
+def prevalence_dots(store: StoreTable) -> str:
     """Draw the share of images labelled present among those labelled at all, per finding and split."""
     labels = store.labels(range(len(store)), store.findings)
     present, known = labels == 1, ~np.isnan(labels)
@@ -76,7 +79,7 @@ def prevalence_dots(store: Store) -> str:
     return figure_svg(figure, "prevalence", f"Prevalence per finding. Most frequent: {most}.")
 
 
-def co_occurrence(store: Store) -> str:
+def co_occurrence(store: StoreTable) -> str:
     """Draw how many of the images with one finding (row) have another (column), in per cent; "" with fewer than two findings."""
     present = store.labels(range(len(store)), store.findings) == 1
     order = [number for number in np.argsort(-present.sum(axis=0), kind="stable")[:MOST] if present[:, number].any()]
@@ -111,7 +114,7 @@ def co_occurrence(store: Store) -> str:
 def histogram(values: Mapping[str, np.ndarray], name: str, title: str, unit: str) -> str:
     """Draw the distribution of a number per split, the shares of each split summing to 100 %; "" where there is but one value.
 
-    Bins are whole numbers wide; the last one holds everything above the 99.5th percentile.
+    Bins of a wide range are whole numbers wide; the last one holds everything above the 99.5th percentile.
 
     Args:
         values: Split to its numbers; NaN: unknown.
@@ -124,8 +127,9 @@ def histogram(values: Mapping[str, np.ndarray], name: str, title: str, unit: str
     everything = np.concatenate([np.zeros(0), *known.values()])
     if np.unique(everything).size < 2:
         return ""
-    low, high = float(everything.min()), max(float(np.quantile(everything, 0.995)), float(everything.min()) + 1)
-    edges = np.arange(low, high + (step := max(1.0, np.ceil((high - low) / BINS))), step)
+    low, high = float(everything.min()), float(np.quantile(everything, 0.995))
+    step = np.ceil((high - low) / BINS) if high - low > BINS else max((high - low) / BINS, 1e-3)
+    edges = np.arange(low, high + step, step)
     figure, (axis,) = new_figure(1, 1, (3.7, 2.4))
     for split, numbers in known.items():
         counts, _ = np.histogram(np.minimum(numbers, edges[-1]), edges)
@@ -134,8 +138,23 @@ def histogram(values: Mapping[str, np.ndarray], name: str, title: str, unit: str
     axis.set_title(title, loc="left", fontweight="bold")
     axis.set(xlabel=unit, ylabel="% of the split", ylim=(0, None))
     _legend(figure, known)
-    medians = ", ".join(f"{split} {np.median(numbers):.0f}" for split, numbers in known.items())
+    medians = ", ".join(f"{split} {np.median(numbers):.3g}" for split, numbers in known.items())
     return figure_svg(figure, name, f"{title}: medians {medians} {unit}.")
+
+
+def hounsfield_histogram(store: VolumeStore) -> str:
+    """Draw how the voxels of some volumes of each split are distributed over Hounsfield units, on a logarithmic scale."""
+    edges = np.arange(-1100, 2001, HU_STEP)
+    figure, (axis,) = new_figure(1, 1, (7.6, 2.6))
+    parts = rows_by_split(store)
+    for split, rows in parts.items():
+        chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), VOLUMES)).round().astype(int)]
+        counts = sum(np.histogram(np.clip(store.volume(int(row)).voxels, edges[0], edges[-1]), edges)[0] for row in chosen)
+        axis.stairs(100 * counts / np.sum(counts), edges, color=COLOURS[split], linewidth=1.4)
+    axis.set(yscale="log", xlabel="HU", ylabel="% of the voxels")
+    axis.set_title("Hounsfield units", loc="left", fontweight="bold")
+    _legend(figure, parts)
+    return figure_svg(figure, "hounsfield", f"Hounsfield units of up to {VOLUMES} volumes per split.")
 
 
 def reason_bars(reasons: Mapping[str, int]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from lingula.core.drawing import slug
 from lingula.core.files import write_text
 from lingula.core.page import render_page
 from lingula.data import data_figures as figures
@@ -19,15 +20,18 @@ from lingula.data.describe import EXAMPLE, as_number, tables_by_part
 from lingula.data.phi import FATES, count_leaks, leaks_of_store
 from lingula.data.splits import SPLITS
 from lingula.data.store import Store
+from lingula.data.study import Split
+from lingula.data.volume_sheet import draw_volume_sheet
+from lingula.data.volume_store import VolumeStore
 
-SHEET = 8
-"""Images on the contact sheet of a split."""
+SHEET, VOLUMES = 8, 2
+"""Radiographs or volumes on the contact sheet of a split."""
 PHANTOM = "phantom"
 PLACED = ("counts", "groups", "repeats", "texts", "labels")
 """Tables that have a place of their own on the page; the others stand together."""
 
 
-def write_data_page(store: Store, path: Path, with_text: bool = False) -> Path:
+def write_data_page(store: Store | VolumeStore, path: Path, with_text: bool = False) -> Path:
     """Write the page of a store, and return its path.
 
     Args:
@@ -39,7 +43,7 @@ def write_data_page(store: Store, path: Path, with_text: bool = False) -> Path:
     return path
 
 
-def render_data_page(store: Store, with_text: bool = False) -> str:
+def render_data_page(store: Store | VolumeStore, with_text: bool = False) -> str:
     """Return the page as HTML text without any reference to another file or host."""
     tables: dict[str, Any] = {part: _html_table(table) for part, table in tables_by_part(store).items()}
     phantom = store.name.lower().startswith(PHANTOM)
@@ -54,6 +58,7 @@ def render_data_page(store: Store, with_text: bool = False) -> str:
         facts=_facts(store),
         tables=tables,
         people=_people(store),
+        hounsfield=figures.hounsfield_histogram(store) if isinstance(store, VolumeStore) else "",
         texts=_texts(store),
         labels=_labels(store),
         quarantine=figures.reason_bars(store.about["quarantine_reasons"]) if store.about["quarantine_reasons"] else "",
@@ -73,17 +78,17 @@ def _html_table(table: Table) -> dict[str, Any]:
     return {"title": str(table.title), "header": [str(each.header) for each in columns], "rows": rows}
 
 
-def _tiles(store: Store) -> list[tuple[str, str]]:
+def _tiles(store: Store | VolumeStore) -> list[tuple[str, str]]:
     counts = store.about["counts"]["all"]
     told = {"images": "images", "studies": "studies", "patients": "patients", "images_with_text": "images with text"}
     tiles = [(f"{counts[key]:,}", name) for key, name in told.items()]
     return [*tiles, (f"{len(store.findings):,}", "findings labelled"), (f"{store.about['quarantined']:,}", "quarantined")]
 
 
-def _facts(store: Store) -> list[tuple[str, str]]:
+def _facts(store: Store | VolumeStore) -> list[tuple[str, str]]:
     settings = store.about["settings"]
     return [
-        ("image", f"{store.size} × {store.size} px, {settings['bit_depth']} bits"),
+        ("holds", store.summary()),
         ("licence", store.about["licence"] or "not stated"),
         ("citation", store.about["citation"] or "not stated"),
         ("identifiers", "salted hashes" if settings.get("identifiers") == "hashed" else "as in the source"),
@@ -91,21 +96,22 @@ def _facts(store: Store) -> list[tuple[str, str]]:
     ]
 
 
-def _people(store: Store) -> list[str]:
+def _people(store: Store | VolumeStore) -> list[str]:
     """Draw projection, sex, age and size."""
     extra = store.column("extra")
     parts = figures.rows_by_split(store)
     ages = np.array([as_number(each.get("age", "")) for each in extra])
-    longest = np.maximum(store.column("height"), store.column("width")).astype(float)
     drawn = [figures.group_bars(store, store.column("projection"), "projection", "Projection")]
     if any(each.get("sex") for each in extra):
         drawn.append(figures.group_bars(store, [each.get("sex") or "unknown" for each in extra], "sex", "Sex"))
-    drawn.append(figures.histogram({split: ages[rows] for split, rows in parts.items()}, "age", "Age", "years"))
-    drawn.append(figures.histogram({split: longest[rows] for split, rows in parts.items()}, "size", "Longer side", "pixels"))
+    for name, numbers in {"age, years": ages, **store.sizes()}.items():
+        title, unit = name.split(", ")
+        values = {split: numbers[rows] for split, rows in parts.items()}
+        drawn.append(figures.histogram(values, slug(name), title.capitalize(), unit))
     return [each for each in drawn if each]
 
 
-def _texts(store: Store) -> list[str]:
+def _texts(store: Store | VolumeStore) -> list[str]:
     """Draw how long reports are and which sections they have, one report per study; nothing where there is no text."""
     reports: dict[str, list[Mapping[str, str]]] = {}
     sections, studies = store.column("sections"), store.column("study_id")
@@ -121,18 +127,24 @@ def _texts(store: Store) -> list[str]:
     return [figures.histogram(words, "words", "Report length", "words"), figures.section_bars(reports)]
 
 
-def _labels(store: Store) -> dict[str, str]:
+def _labels(store: Store | VolumeStore) -> dict[str, str]:
     if not store.findings:
         return {}
     return {"prevalence": figures.prevalence_dots(store), "together": figures.co_occurrence(store)}
 
 
-def sheets(store: Store, with_text: bool) -> list[dict[str, str]]:
+def sheets(store: Store | VolumeStore, with_text: bool) -> list[dict[str, str]]:
     """Draw a contact sheet of each split that has images: split and PNG in base64."""
     drawn = []
     with tempfile.TemporaryDirectory() as folder:
         for split in SPLITS:
             if store.rows(split).size:
-                file = draw_contact_sheet(store, Path(folder) / f"{split}.png", split=split, count=SHEET, words=with_text)
+                file = _sheet(store, Path(folder) / f"{split}.png", split, with_text)
                 drawn.append({"split": split, "png": base64.b64encode(file.read_bytes()).decode()})
     return drawn
+
+
+def _sheet(store: Store | VolumeStore, file: Path, split: Split, with_text: bool) -> Path:
+    if isinstance(store, VolumeStore):
+        return draw_volume_sheet(store, file, split=split, count=VOLUMES, words=with_text)
+    return draw_contact_sheet(store, file, split=split, count=SHEET, words=with_text)

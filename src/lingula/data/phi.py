@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from lingula.core.errors import UserError
 from lingula.data.phi_text import Kind, find_phi
-from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
 from lingula.data.study import Study
 
 LISTED = 5
@@ -59,7 +59,7 @@ def leaks_of(source: Iterable[Study]) -> list[Leak]:
     return [*headers, *(leak for file, report, extra in texts for leak in _leaks_in(file, report, extra))]
 
 
-def leaks_of_store(store: Store) -> list[Leak]:
+def leaks_of_store(store: StoreTable) -> list[Leak]:
     """Find leaks in the reports and kept cells of a store, once per study; its files are called by the store's own ids.
 
     What the headers said of burned-in text is among them, other tags are not stored.
