@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ from dicom_files import write_dicom
 from pydicom.uid import CTImageStorage, JPEG2000Lossless, generate_uid
 
 from lingula.data.dicom_series import read_series
+from lingula.data.phi import Leak
 from lingula.data.prepare import prepare
 from lingula.data.prepare_config import PrepareVolumesConfig
 from lingula.data.readers import UnreadableImage
 from lingula.data.sources.csv_config import CsvConfig
 from lingula.data.sources.dicom_series import DicomSeriesSource
+from lingula.data.sources.text_labels import TextLabels
+from lingula.data.study import part_of
 from lingula.data.volume_grid import orient
 from lingula.data.volume_store import VolumeStore
 
@@ -194,3 +198,24 @@ def test_a_folder_of_series_becomes_a_store(tmp_path: Path) -> None:
         np.testing.assert_array_equal(store.volume(row).voxels, EVEN[::-1, ::-1])
     assert store.column("extra")[0]["slices"] == "24"
     assert not any(uid in str(value) for value in store.column("extra")), "the study's own number is not stored"
+
+
+def test_a_shard_takes_along_its_own_series_only_and_workers_write_the_same(tmp_path: Path) -> None:
+    for name in "abc":
+        write(tmp_path / "dicom" / name, [(pixels, {**tags, "PatientID": name}) for pixels, tags in slices(EVEN)])
+    source = DicomSeriesSource(tmp_path / "dicom")
+    studies = list(source)
+    part = part_of(TextLabels(source), studies[1:2])
+    np.testing.assert_array_equal(part.read(studies[1], 0).volume.voxels, source.read(studies[1], 0).volume.voxels)
+    with pytest.raises(KeyError):
+        part.read(studies[0], 0)
+    assert len(pickle.dumps(part)) < len(pickle.dumps(source))
+    settings = PrepareVolumesConfig(shard_studies=1)
+    one, two = (prepare(source, tmp_path / f"{workers}", settings, workers=workers).store for workers in (1, 2))
+    assert VolumeStore.open(one).fingerprint == VolumeStore.open(two).fingerprint
+
+
+def test_the_first_header_of_each_series_is_looked_into_for_the_patient(tmp_path: Path) -> None:
+    named = [(pixels, {**tags, "PatientName": "OKONKWO^J", "PatientID": ""}) for pixels, tags in slices(EVEN[..., :6])]
+    first = write(tmp_path, named)[0]
+    assert DicomSeriesSource(tmp_path).leaks == [Leak("header", "PatientName", "name", first.name)]

@@ -65,7 +65,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "predict": Command("use", "Predict", "compare one image with prompts"),
     "show": Command("show", "Show", "draw where phrases lie in one image: attention, heat-map, ground truth"),
-    "embed": Command("use", "Embed", "write the embeddings of a store to parquet"),
+    "embed": Command("use", "Embed", "write the embeddings of a store or a folder to parquet"),
     "convert": Command("convert", "Convert", "turn a pickled checkpoint into safetensors without running its code"),
     "report": Command("use", "WriteReport", "write the run's page, one self-contained HTML file"),
 }

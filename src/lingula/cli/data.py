@@ -16,17 +16,25 @@ class Describe:
 
     store: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STORE")]
     """Folder of the store."""
+    page: Path | None = None
+    """Also write a page, one self-contained HTML file: tables, figures, contact sheets; it names no patient or study."""
+    page_text: bool = False
+    """Show report text on the page's contact sheets; what looks like a name, date or number is masked."""
 
     def run(self) -> None:
-        """Print the tables."""
+        """Print the tables, and where the page is."""
         from rich.console import Console
 
         from lingula.data.describe import describe
         from lingula.data.open_store import open_store
 
-        console = Console()
-        for table in describe(open_store(self.store)):
+        store, console = open_store(self.store), Console()
+        for table in describe(store):
             console.print(table)
+        if self.page is not None:
+            from lingula.data.data_page import write_data_page
+
+            print(write_data_page(store, self.page, with_text=self.page_text))
 
 
 @dataclass

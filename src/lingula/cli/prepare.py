@@ -41,7 +41,11 @@ class _Prepare:
     volumes: Annotated[VolumeStoringConfig, tyro.conf.arg(name="")] = field(default_factory=VolumeStoringConfig)
     """What is done to CT volumes."""
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
-    """Processes that read images."""
+    """Processes that read images; with a scheduler of its own address its workers do."""
+    scheduler: str = ""
+    """Dask cluster that reads images: local (this machine, --workers processes) or an address (tcp://HOST:8786)."""
+    worker_memory: str = ""
+    """With --scheduler local: what one worker may take, e.g. 4GiB; one that takes more is restarted."""
     overwrite: bool = False
     """Replace a store that was made with other settings."""
     labels_from_text: bool = False
@@ -69,14 +73,21 @@ class _Prepare:
         shards = {name: getattr(self.settings, name) for name in ShardConfig.model_fields}
         return PrepareVolumesConfig(**self.volumes.model_dump(), **shards)
 
+    def look_for_phi(self, source: Source) -> None:
+        """Warn of what tells who a patient is, or refuse it: synthetic patients are nobody."""
+
     def run(self) -> None:
         """Prepare, and print what the store holds."""
+        from lingula.core.task_pool import Workers
         from lingula.data.prepare import prepare
         from lingula.data.sources.text_labels import TextLabels
 
         settings = self.stored()
-        source = TextLabels(self.source()) if self.labels_from_text else self.source()
-        summary = prepare(source, self.store, settings, workers=self.workers, overwrite=self.overwrite, **self.identifiers())
+        workers = Workers(self.workers, self.scheduler, self.worker_memory)
+        own = self.source()
+        self.look_for_phi(own)
+        source = TextLabels(own) if self.labels_from_text else own
+        summary = prepare(source, self.store, settings, workers, self.overwrite, **self.identifiers())
         everything = summary.counts["all"]
         print(f"{summary.store}: " + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in everything.items()))
         if summary.quarantined:
@@ -109,6 +120,15 @@ class _PrepareReal(_Prepare):
     """Write the ids of studies and patients as they are, instead of salted hashes of them."""
     salt_file: Path | None = None
     """File of the salt (16 bytes or more); the store's own, or else a random one, where none is given."""
+    strict_phi: bool = False
+    """Refuse where headers or reports hold names, dates or numbers of patients, instead of a warning."""
+
+    def look_for_phi(self, source: Source) -> None:
+        """Warn of what tells who a patient is, or refuse it."""
+        from lingula.data.phi import leaks_of, refuse, warn
+
+        leaks = leaks_of(source)
+        refuse(leaks) if self.strict_phi else warn(leaks)
 
     def identifiers(self) -> _Identifiers:
         """How `prepare` treats the ids of studies and patients: hashed unless asked."""

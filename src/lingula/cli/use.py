@@ -35,26 +35,44 @@ class Predict:
 
 @dataclass
 class Embed:
-    """Write features and latents of a store's images, and latents of their reports, to parquet."""
+    """Write features and latents of images to parquet: of a store, with latents of its reports, or of a folder of files."""
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run folder."""
-    store: Path
-    """Folder of the store."""
     out: Path
     """Parquet file to write."""
+    store: Path | None = None
+    """Folder of the store."""
+    images: Path | None = None
+    """Folder of image files (PNG, JPEG, DICOM), instead of a store."""
     split: Literal["train", "val", "test"] | None = None
-    """train, val or test; all of them where nothing is given."""
+    """With a store: train, val or test; all of them where nothing is given."""
     checkpoint: str = "best"
     """`best` (by validation), `last` or `initial`."""
+    workers: int = 1
+    """Processes that embed; each loads the model."""
+    scheduler: str = ""
+    """Dask cluster that embeds: local (this machine, --workers processes) or an address (tcp://HOST:8786)."""
+    worker_memory: str = ""
+    """With --scheduler local: what one worker may take, e.g. 8GiB; one that takes more is restarted."""
 
     def run(self) -> None:
         """Embed and write."""
+        if (self.store is None) == (self.images is None):
+            raise UserError("give --store or --images", "Exactly one of them says what is embedded.")
+        if self.images is not None and self.split is not None:
+            raise UserError("--split is for a store", "A folder of images has no splits: leave it out.")
+        from functools import partial
+
+        from lingula.core.task_pool import Workers
         from lingula.data.store import Store
+        from lingula.evaluation.embed_items import FileItems, Items, StoreItems
         from lingula.evaluation.export import write_embeddings
         from lingula.inference import Model
 
-        written = write_embeddings(Model.load(self.folder, self.checkpoint), Store.open(self.store), self.out, self.split)
+        items: Items = FileItems(self.images) if self.images else StoreItems(Store.open(self.store or ""), self.split)
+        workers = Workers(self.workers, self.scheduler, self.worker_memory)
+        written = write_embeddings(partial(Model.load, self.folder, self.checkpoint), items, self.out, workers)
         print(f"{self.out}: {written:,} images")
 
 

@@ -14,6 +14,7 @@ from lingula.core.errors import UserError, nearest
 from lingula.core.files import atomic_file
 from lingula.core.types import RegionMask
 from lingula.data.lettering import font, wrap
+from lingula.data.phi_text import mask_phi
 from lingula.data.readers import to_depth
 from lingula.data.store import Store
 from lingula.data.store_schema import StoredRegion
@@ -65,6 +66,7 @@ def draw_contact_sheet(
     with_text: bool | None = None,
     columns: int = 4,
     count: int = 12,
+    words: bool = True,
 ) -> Path:
     """Draw images with region boxes, mask outlines, labels and text as one PNG, and return its path.
 
@@ -77,6 +79,7 @@ def draw_contact_sheet(
         with_text: Only images with text, or only those without.
         columns: Images side by side.
         count: How many images at most.
+        words: Write the text below each image.
 
     Raises:
         UserError: No image fits, or a finding or row is not in the store.
@@ -84,7 +87,7 @@ def draw_contact_sheet(
     chosen = choose_rows(store, split, finding, with_text, count) if rows is None else [checked_row(store, row) for row in rows]
     columns = max(1, min(columns, len(chosen)))
     colours = region_colours(store, chosen)
-    lines = [_lines(store, row) for row in chosen]
+    lines = [_lines(store, row, words) for row in chosen]
     grid = [range(first, min(first + columns, len(chosen))) for first in range(0, len(chosen), columns)]
     heights = [CELL + max(lines[number].height for number in numbers) + GAP for numbers in grid]
     width = GAP + columns * (CELL + GAP)
@@ -188,8 +191,8 @@ def _draw_box(image: Image.Image, region: StoredRegion, colour: Colour, zoom: fl
     ImageDraw.Draw(image).rectangle((x1, y1, x2, y2), outline=colour, width=2)
 
 
-def _lines(store: Store, row: int) -> _Lines:
-    """Lay out caption, labels and text of one image."""
+def _lines(store: Store, row: int, words: bool) -> _Lines:
+    """Lay out caption, labels and, where asked for, text of one image; what looks like a patient's name or number is masked."""
     extra = store.column("extra")[row]
     age = extra.get("age", "")
     person = extra.get("sex", "") + (f" {age} y" if age else "")
@@ -202,7 +205,7 @@ def _lines(store: Store, row: int) -> _Lines:
     return _Lines(
         caption=" · ".join(part.strip() for part in parts if part.strip() and part != "unknown"),
         labels=wrap(", ".join(present) or "".join(nothing), CELL, LABEL_LINES),
-        text=wrap(" ".join(store.text(row).split()), CELL, TEXT_LINES),
+        text=wrap(" ".join(mask_phi(store.text(row)).split()), CELL, TEXT_LINES) if words else [],
     )
 
 

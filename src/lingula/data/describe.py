@@ -15,19 +15,27 @@ from lingula.data.text.labeller import READ_SECTIONS, sentence_mentions
 from lingula.data.text.sections import SEPARATOR
 from lingula.data.text.sentences import split_sentences
 
+EXAMPLE = "study, for example"
+"""Header of the column that names a study by the store's id."""
+
 
 def describe(store: StoreTable) -> list[Table]:
     """Return tables of counts, groups, labels, licences and quarantine, ready for `rich.print`."""
-    tables = [_counts(store), _groups(store)]
+    return list(tables_by_part(store).values())
+
+
+def tables_by_part(store: StoreTable) -> dict[str, Table]:
+    """Return the same tables by what they are about; what a store has nothing of has no table."""
+    tables = {"counts": _counts(store), "groups": _groups(store), "repeats": _repeats(store)}
     if store.rows(with_text=True).size:
-        tables.append(_texts(store))
+        tables["texts"] = _texts(store)
     if store.findings:
-        tables.append(_labels(store))
-    tables.append(_licences(store))
+        tables["labels"] = _labels(store)
+    tables["licences"] = _licences(store)
     if skipped := store.about["settings"]["source_settings"].get("skipped"):
-        tables.append(_skipped(skipped))
+        tables["skipped"] = _skipped(skipped)
     if store.quarantine.num_rows:
-        tables.append(_quarantine(store))
+        tables["quarantine"] = _quarantine(store)
     return tables
 
 
@@ -64,13 +72,31 @@ def _groups(store: StoreTable) -> Table:
     for name, values in {"projection": store.column("projection"), "sex": [each.get("sex", "unknown") for each in extra]}.items():
         for value, _ in Counter(values).most_common(6):
             table.add_row(f"{name} {value}", *(f"{sum(values[r] == value for r in rows):,}" for rows in _rows_by_split(store)))
-    ages = np.array([_number(each.get("age", "")) for each in extra])
+    ages = np.array([as_number(each.get("age", "")) for each in extra])
     for name, numbers in {"age, years": ages, **store.sizes()}.items():
         table.add_row(f"{name}: median", *(_median(numbers[rows]) for rows in _rows_by_split(store)))
         table.add_row(f"{name}: range", *(_range(numbers[rows]) for rows in _rows_by_split(store)))
     table.add_row("age unknown", *(f"{np.isnan(ages[rows]).sum():,}" for rows in _rows_by_split(store)))
     with_regions = np.array([bool(each) for each in store.column("regions")])
     table.add_row("images with regions", *(f"{with_regions[rows].sum():,}" for rows in _rows_by_split(store)))
+    return table
+
+
+def _repeats(store: StoreTable) -> Table:
+    """Images (by the hash of their stored pixels) and texts that occur more than once, and in more than one split."""
+    columns = ("items", "distinct", "repeat another", "in several splits")
+    table = _table("Repeated, exactly", "", columns)
+    splits = store.column("split")
+    texts = [(store.text(row), splits[row]) for row in {name: row for row, name in enumerate(store.column("study_id"))}.values()]
+    for name, items in {
+        "images": list(zip(store.column("pixel_sha256"), splits, strict=True)),
+        "texts (one per study)": [item for item in texts if item[0]],
+    }.items():
+        kinds: dict[str, set[str]] = {}
+        for key, split in items:
+            kinds.setdefault(key, set()).add(split)
+        across = sum(len(found) > 1 for found in kinds.values())
+        table.add_row(name, *(f"{n:,}" for n in (len(items), len(kinds), len(items) - len(kinds), across)))
     return table
 
 
@@ -105,7 +131,8 @@ def _share(count: int, total: int) -> str:
     return f"{count:,} ({count / total:.1%})" if total else "-"
 
 
-def _number(text: str) -> float:
+def as_number(text: str) -> float:
+    """Return the number that a text is, NaN where it is none."""
     try:
         return float(text)
     except ValueError:
@@ -162,7 +189,7 @@ def _skipped(reasons: dict[str, int]) -> Table:
 
 
 def _quarantine(store: StoreTable) -> Table:
-    table = _table("Quarantine: left out, with the reason", "reason", ("items", "study, for example"))
+    table = _table("Quarantine: left out, with the reason", "reason", ("items", EXAMPLE))
     reasons, studies = (store.quarantine.column(name).to_pylist() for name in ("reason", "study_id"))
     for reason, count in Counter(reasons).most_common():
         table.add_row(reason, f"{count:,}", studies[reasons.index(reason)])

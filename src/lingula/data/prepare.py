@@ -13,6 +13,7 @@ from lingula.core.errors import UserError
 from lingula.core.files import explained_writing, read_json, write_json
 from lingula.core.lock import locked
 from lingula.core.progress import ProgressBar
+from lingula.core.task_pool import Workers
 from lingula.data.identifiers import claim_pseudonyms
 from lingula.data.prepare_config import PrepareConfig, PrepareVolumesConfig, ShardConfig
 from lingula.data.shard_pool import ShardPool
@@ -59,7 +60,7 @@ def prepare(
     source: Source,
     store: Path,
     settings: PrepareConfig | PrepareVolumesConfig | None = None,
-    workers: int = 2,
+    workers: int | Workers = 2,
     overwrite: bool = False,
     hash_identifiers: bool = False,
     salt: bytes | None = None,
@@ -73,7 +74,7 @@ def prepare(
         source: Studies and their images.
         store: Folder of the store.
         settings: Image size or volume grid, shard size, split; None: those of radiographs.
-        workers: Processes that read images; 1 reads in this process.
+        workers: Processes of this machine that read images (1 reads in this process), or a Dask cluster.
         overwrite: Replace a store that was made with other settings; it stays until the new one is finished.
         hash_identifiers: Replace the ids of studies and patients by salted hashes; splits are by the ids of the source.
         salt: What to hash with; None: the salt of the store that is finished or replaced, else a random one.

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from lingula.core.patience import patiently
 from lingula.core.types import Pixels, RegionMask
 
 FORMATS = ("PNG", "JPEG")
@@ -60,9 +61,15 @@ def read_radiograph(path: Path) -> Pixels:
     16-bit grey PNGs give uint16. Pillow reduces 16-bit colour PNGs to 8 bits. EXIF orientation is applied. DICOM files give
     uint8 up to 8 bits stored and uint16 above, through their modality and VOI LUTs (see `lingula.data.dicom`).
 
+    What a disk refuses for a moment (EIO, a stale handle of a shared disk) is tried again, twice.
+
     Raises:
         UnreadableImage: The file is missing, empty, truncated, of another format, or too large to be a radiograph.
     """
+    return patiently(lambda: _read_once(path))
+
+
+def _read_once(path: Path) -> Pixels:
     if is_dicom(path):
         from lingula.data.dicom import read_dicom  # pydicom is loaded only where there is DICOM to read
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, Protocol, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from pydantic import Field
@@ -149,3 +149,17 @@ class Source(Protocol):
     def settings(self) -> dict[str, object]:
         """Return everything that determines the studies, as plain values, for the store's fingerprint."""
         ...
+
+
+@runtime_checkable
+class DivisibleSource(Protocol):
+    """A source that knows much about all of its images, and can do with what a few studies need."""
+
+    def part(self, studies: Sequence[Study]) -> Source:
+        """Return a source that can read the images of these studies."""
+        ...
+
+
+def part_of(source: Source, studies: Sequence[Study]) -> Source:
+    """Return what of a source has to travel to a worker that reads these studies."""
+    return source.part(studies) if isinstance(source, DivisibleSource) else source

@@ -27,6 +27,7 @@ from lingula.data.contact_sheet import (
     region_colours,
 )
 from lingula.data.lettering import font, wrap
+from lingula.data.phi_text import mask_phi
 from lingula.data.store_schema import StoredVolumeRegion
 from lingula.data.study import Split
 from lingula.data.volume_store import VolumeStore
@@ -86,6 +87,7 @@ def draw_volume_sheet(
     with_text: bool | None = None,
     count: int = 4,
     window: Window | None = None,
+    words: bool = True,
 ) -> Path:
     """Draw volumes with mask outlines, region boxes and text as one PNG, and return its path.
 
@@ -101,13 +103,14 @@ def draw_volume_sheet(
         with_text: Only volumes with text, or only those without.
         count: How many volumes at most.
         window: Which Hounsfield units are black and white.
+        words: Write the text below each volume, with what looks like a patient's name or number masked.
 
     Raises:
         UserError: No volume fits, or a finding or row is not in the store.
     """
     chosen = choose_rows(store, split, finding, with_text, count) if rows is None else [checked_row(store, row) for row in rows]
     colours, window = region_colours(store, chosen), window or Window()
-    blocks = [_draw_volume(_shown(store, row), colours, window) for row in chosen]
+    blocks = [_draw_volume(_shown(store, row, words), colours, window) for row in chosen]
     width = max(block.width for block in blocks) + 2 * GAP
     legend = legend_rows(colours, width - 2 * GAP)
     height = sum(block.height + GAP for block in blocks) + LINE * (1 + len(legend)) + 2 * GAP
@@ -125,7 +128,7 @@ def draw_volume_sheet(
     return path
 
 
-def _shown(store: VolumeStore, row: int) -> _Shown:
+def _shown(store: VolumeStore, row: int, words: bool) -> _Shown:
     """Read a volume and its regions, with axes to the right, front and head whatever the store's are."""
     axes = {"RAS": (0, 1, 2), "SAR": (2, 1, 0)}[store.storing.orientation]
     regions = [_turned(region, axes) for region in store.regions(row)]
@@ -135,7 +138,7 @@ def _shown(store: VolumeStore, row: int) -> _Shown:
     sides = " x ".join(map(str, hounsfield.shape))
     voxel = " x ".join(f"{side:.3g}" for side in spacing)
     caption = f"{row} · {store.column('split')[row]} · {sides} voxels of {voxel} mm"
-    text = wrap(" ".join(store.text(row).split()), 3 * SIDE, TEXT_LINES)
+    text = wrap(" ".join(mask_phi(store.text(row)).split()), 3 * SIDE, TEXT_LINES) if words else []
     return _Shown(hounsfield, spacing, regions, masks, caption, text)
 
 

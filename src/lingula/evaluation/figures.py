@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lingula.core.drawing import FAINT, INK, PALETTE, figure_svg, new_figure, slug
 from lingula.evaluation.arrays import Array
 from lingula.evaluation.calibration import Calibration
 from lingula.evaluation.result import ResultRow, TaskResult
@@ -19,84 +18,9 @@ from lingula.evaluation.scored import MACRO
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-INK, FAINT = "#010203", "#040506"
-"""Placeholder colours, replaced by the page's own text and line colours."""
-PALETTE = ("#2f6fb0", "#d1782f", "#3d9a6b", "#a25bb0", "#b8475a", "#7a7f35")
-"""One colour per run, legible on white and on near-black."""
 MARKERS = ("o", "s", "D", "^", "v", "P")
 POINTS = 300
 """Most points of a curve; longer ones are averaged in blocks."""
-
-
-def figure_svg(figure: Figure, name: str, description: str) -> str:
-    """Turn a figure into an inline SVG with an accessible description.
-
-    Args:
-        figure: The figure; it is closed.
-        name: Makes the ids inside the SVG unique on the page.
-        description: What a reader who does not see the figure should know.
-    """
-    import matplotlib.pyplot as plt
-
-    buffer = io.StringIO()
-    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.04, metadata={"Date": None})
-    plt.close(figure)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<!--.*?-->\n?", "", text, flags=re.DOTALL)
-    text = text.replace(INK, "currentColor").replace(FAINT, "var(--line)")
-    text = re.sub(r'(id="|url\(#|xlink:href="#)', rf"\1{name}-", text)
-    text = re.sub(r'font: ([^;"]*)', lambda match: f"font: {_page_font(match[1])}", text)
-    label = description.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-    text = re.sub(r'<svg height="[^"]*"|<svg width="[^"]*"', "<svg", text, count=1)
-    width = re.search(r'viewBox="0 0 ([0-9.]+) ', text)
-    size = f' style="max-width:{float(width[1]) * 1.33:.0f}px"' if width else ""
-    return re.sub(r"<svg[^>]*>", lambda match: _opening(match[0], label, size), text, count=1)
-
-
-def _opening(tag: str, label: str, size: str) -> str:
-    box = re.search(r'viewBox="[^"]*"', tag)
-    return (
-        f'<svg {box[0] if box else ""} role="img" aria-label="{label}"{size} xmlns="http://www.w3.org/2000/svg" '
-        'xmlns:xlink="http://www.w3.org/1999/xlink">'
-    )
-
-
-def _page_font(font: str) -> str:
-    """Keep weight and size, take the family from the page."""
-    return re.sub(r"(\d(?:\.\d+)?px).*", r"\1 var(--sans)", font)
-
-
-def _new(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Figure, Array]:
-    """Make a figure in the page's style; axes come as a flat array."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    style: dict[Any, Any] = {
-        "font.size": 9,
-        "axes.titlesize": 9.5,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": FAINT,
-        "axes.labelcolor": INK,
-        "axes.titlecolor": INK,
-        "text.color": INK,
-        "xtick.color": FAINT,
-        "ytick.color": FAINT,
-        "xtick.labelcolor": INK,
-        "ytick.labelcolor": INK,
-        "axes.grid": True,
-        "grid.color": FAINT,
-        "grid.linewidth": 0.5,
-        "lines.linewidth": 1.6,
-    }
-    with plt.rc_context(style):
-        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
-    return figure, axes.ravel()
 
 
 @dataclass(frozen=True)
@@ -155,7 +79,7 @@ def training_curves(runs: Sequence[RunView], look: Mapping[str, Look]) -> str:
         return ""
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
-    figure, axes = _new(lines, columns, (3.0 * columns + 0.3, 2.3 * lines))
+    figure, axes = new_figure(lines, columns, (3.0 * columns + 0.3, 2.3 * lines))
     for axis, (title, train, val) in zip(axes, panels, strict=False):
         for run in runs:
             if train:
@@ -220,7 +144,7 @@ def finding_bars(
     labels.sort(key=lambda label: -max(float(row.value or 0) for row in rows[label].values()))
     if len(labels) > 1 and MACRO in rows:
         labels.append(MACRO)
-    figure, (axis,) = _new(1, 1, (7.6, 0.9 + len(labels) * (0.14 + 0.075 * len(results))))
+    figure, (axis,) = new_figure(1, 1, (7.6, 0.9 + len(labels) * (0.14 + 0.075 * len(results))))
     step = 0.62 / max(len(results), 1)
     for place, label in enumerate(labels):
         for number, name in enumerate(results):
@@ -262,7 +186,7 @@ def roc_curves(results: Mapping[str, TaskResult], look: Mapping[str, Look], most
         return ""
     columns = min(5, len(findings))
     lines = -(-len(findings) // columns)
-    figure, axes = _new(lines, columns, (1.75 * columns + 0.4, 1.85 * lines + 0.3), sharex=True, sharey=True)
+    figure, axes = new_figure(lines, columns, (1.75 * columns + 0.4, 1.85 * lines + 0.3), sharex=True, sharey=True)
     for axis, finding in zip(axes, findings, strict=False):
         axis.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         for name, values in curves.items():
@@ -303,7 +227,7 @@ def calibration_curves(task: str, curves: Mapping[str, Calibration | None], look
     known = {name: found for name, found in curves.items() if found is not None}
     if not known:
         return ""
-    figure, (axis,) = _new(1, 1, (5.6, 4.0))
+    figure, (axis,) = new_figure(1, 1, (5.6, 4.0))
     axis.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     for name, found in known.items():
         ends = np.stack([found.observed - found.low, found.high - found.observed]).clip(min=0)
@@ -333,7 +257,7 @@ def singular_spectra(results: Mapping[str, TaskResult], look: Mapping[str, Look]
         names, values = (table.column(name).to_numpy(zero_copy_only=False) for name in ("setting", "deviation"))
         for name in dict.fromkeys(names.tolist()):
             spectra.setdefault(name, {})[run] = values[names == name]
-    figure, axes = _new(1, len(spectra), (2.7 * len(spectra) + 0.6, 2.6), sharey=True)
+    figure, axes = new_figure(1, len(spectra), (2.7 * len(spectra) + 0.6, 2.6), sharey=True)
     for axis, (name, lines) in zip(axes, spectra.items(), strict=True):
         for run, values in lines.items():
             share = values / max(float(values.max(initial=0)), 1e-30)
@@ -347,8 +271,3 @@ def singular_spectra(results: Mapping[str, TaskResult], look: Mapping[str, Look]
 
 def _is_rank(row: ResultRow) -> bool:
     return row.metric == "effective rank" and row.value is not None
-
-
-def slug(text: str) -> str:
-    """Turn a name into one that an id may have."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "all"

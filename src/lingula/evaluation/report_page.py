@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from lingula.core.drawing import slug
 from lingula.core.errors import UserError
 from lingula.core.files import write_text
+from lingula.core.page import render_page
 from lingula.evaluation import figures
 from lingula.evaluation.calibration import calibration
 from lingula.evaluation.grounding.asked import PHRASE
@@ -62,14 +62,11 @@ def render_report(runs: Sequence[RunView], title: str = "") -> str:
     """
     if not runs:
         raise UserError("no run to report on", "Name at least one run folder.")
-    import jinja2
-
-    source = files("lingula.evaluation").joinpath("templates", "report.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    safe = environment.from_string(source)
-    return safe.render(
+    return render_page(
+        "lingula.evaluation",
+        "report.html.j2",
+        kind="report",
         title=title or " vs ".join(run.name for run in runs),
-        date=datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         phantom=any(run.phantom for run in runs),
         runs=[
             {"name": run.name, "colour": c, "facts": run_facts(run), "command": training_command(run)}
@@ -123,7 +120,7 @@ def task_section(task: str, runs: Sequence[RunView]) -> dict[str, Any]:
     grid, parts = (None, None) if own else (metric_grid(results), subgroup_grid(results))
     return {
         "id": task,
-        "anchor": figures.slug(task),
+        "anchor": slug(task),
         "title": title_of(task),
         "thresholds": classify,
         "store": any_result.store,

@@ -13,11 +13,12 @@ from lingula.core.errors import UserError
 from lingula.core.files import sha256_of
 from lingula.core.progress import track
 from lingula.data.dicom import border_of
+from lingula.data.phi import Leak
 from lingula.data.readers import read_radiograph
 from lingula.data.sources.csv_config import CsvConfig
 from lingula.data.sources.csv_regions import RegionTables
 from lingula.data.sources.dicom_config import DicomConfig
-from lingula.data.sources.dicom_headers import KEYS, NotTaken, files_below, read_row
+from lingula.data.sources.dicom_headers import KEYS, NotTaken, files_below, header_leaks, read_row
 from lingula.data.sources.rows import RowReader, check_named_columns
 from lingula.data.sources.tables import Row, Table, read_table
 from lingula.data.study import Picture, Study
@@ -26,7 +27,7 @@ from lingula.data.study import Picture, Study
 class DicomStudies(ABC):
     """The images below a folder; studies by StudyInstanceUID, patients by PatientID; a subclass finds and reads the images.
 
-    Files that are no such images are left out and counted in `skipped`.
+    Files that are no such images are left out and counted in `skipped`. `leaks` holds tags that tell who a patient is.
 
     Args:
         root: The folder.
@@ -52,6 +53,7 @@ class DicomStudies(ABC):
         self.name = self.columns.name or self.root.resolve().name
         self.citation, self.licence = self.columns.citation, "per image"
         self.skipped: dict[str, int] = {}
+        self.leaks: list[Leak] = []
         rows = self._scan()
         reports = read_table(Path(table)) if table is not None else None
         joined = _join(rows, reports, self) if reports else rows
@@ -72,7 +74,7 @@ class DicomStudies(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel to worker processes without the studies."""
-        return {**self.__dict__, "_studies": []}
+        return {**self.__dict__, "_studies": [], "leaks": []}
 
     def settings(self) -> dict[str, object]:
         """Return the folder, hashes of all headers and of the table, what was skipped, and the configuration."""
@@ -118,6 +120,7 @@ class DicomSource(DicomStudies):
                 continue
             instances.add(instance)
             rows.append(row)
+            self.leaks += header_leaks(self.root, name)
         self.skipped = dict(sorted(skipped.items(), key=lambda item: (-item[1], item[0])))
         if not rows:
             counts = ", ".join(f"{reason}: {count}" for reason, count in list(self.skipped.items())[:3]) or "it is empty"

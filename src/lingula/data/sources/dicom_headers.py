@@ -11,6 +11,8 @@ from pydicom.uid import UID
 
 from lingula.data.dicom import DEFAULTS, damage, defaults_used, read_header
 from lingula.data.dicom_values import has_voi_table, window_of
+from lingula.data.phi import Leak
+from lingula.data.phi_tags import BURNED_IN, tags_with_phi
 from lingula.data.readers import UnreadableImage, is_dicom
 from lingula.data.sources.dicom_config import DicomConfig
 from lingula.data.sources.tables import Row
@@ -77,6 +79,15 @@ def read_row(root: Path, name: str, config: DicomConfig) -> Row:
             return {"image": name, **_cells(header)}
     except UnreadableImage:
         return {"image": name}
+
+
+def header_leaks(root: Path, name: str) -> list[Leak]:
+    """Return the tags of one file that tell who the patient is; none of a damaged file, which is quarantined."""
+    try:
+        found = tags_with_phi(read_header(root / name)) if is_dicom(root / name) else {}
+    except UnreadableImage:
+        return []
+    return [Leak("pixels" if kind == BURNED_IN else "header", tag, kind, name) for tag, kind in found.items()]
 
 
 def check_wanted(header: FileDataset, config: DicomConfig) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from lingula.core.errors import UserError
@@ -14,7 +16,7 @@ from lingula.data.sources.csv_config import CsvConfig
 from lingula.data.sources.csv_volumes import as_ct
 from lingula.data.sources.dicom_config import DicomConfig
 from lingula.data.sources.dicom_folder import DicomStudies
-from lingula.data.sources.dicom_headers import KEYS, NotTaken, check_wanted, files_below, header_text
+from lingula.data.sources.dicom_headers import KEYS, NotTaken, check_wanted, files_below, header_leaks, header_text
 from lingula.data.sources.tables import Row
 from lingula.data.study import Scan, Study
 
@@ -59,6 +61,12 @@ class DicomSeriesSource(DicomStudies):
         """
         return Scan(read_series([self.root / name for name in self._series[study.images[image_index].path]]))
 
+    def part(self, studies: Sequence[Study]) -> DicomSeriesSource:
+        """Return a source that knows the files of these studies' series only."""
+        part = copy.copy(self)
+        part._series = {image.path: self._series[image.path] for study in studies for image in study.images}
+        return part
+
     def _scan(self) -> list[Row]:
         """Read every header below the folder and group the slices by series."""
         skipped = Counter[str]()
@@ -77,6 +85,7 @@ class DicomSeriesSource(DicomStudies):
                 skipped["series of several studies or patients"] += 1
                 continue
             self._series[slices[0]["image"]] = [row["image"] for row in slices]
+            self.leaks += header_leaks(self.root, slices[0]["image"])
             rows.append({**slices[0], "slices": str(len(slices)), "SOPInstanceUID": ""})
         self.skipped = dict(sorted(skipped.items(), key=lambda item: (-item[1], item[0])))
         if not rows:

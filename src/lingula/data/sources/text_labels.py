@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from lingula.data.study import Picture, Scan, Source, Study
+from lingula.data.study import Picture, Scan, Source, Study, part_of
 from lingula.data.text.labeller import LABELLER_VERSION, label_sections
 from lingula.data.text.lexicon import NO_FINDING
 
@@ -44,6 +44,10 @@ class TextLabels:
             UnreadableImage: The file is broken.
         """
         return self._source.read(study, image_index)
+
+    def part(self, studies: Sequence[Study]) -> TextLabels:
+        """Return a source that can read the images of these studies."""
+        return TextLabels(part_of(self._source, studies))
 
     def settings(self) -> dict[str, object]:
         """Return the settings of the source and the version of the rules."""
