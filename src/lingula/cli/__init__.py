@@ -44,7 +44,7 @@ COMMANDS: dict[str, Command] = {
     "data statements": Command("statements", "CutStatements", "cut a store's reports into short statements, by rules (.jsonl)"),
     "data verify": Command("data", "Verify", "check a store's hashes, patient overlap and duplicates"),
     "data show": Command("data", "Show", "draw a contact sheet of a store, or of the phantom"),
-    "pretrain": Command("pretrain", "parse", "train clip, m-flag, g2d or a supervised model on a store"),
+    "pretrain": Command("pretrain", "parse", "train clip, m-flag, g2d, colipri (CT) or a supervised model on a store"),
     "pretrain language-model": Command("language_model", "PretrainLanguageModel", "train the language model on reports"),
     "evaluate": Command(
         "evaluate", "Evaluate", "zero-shot, probe, retrieval, boxes, masks, grounding; with confidence intervals"
