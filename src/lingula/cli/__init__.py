@@ -53,6 +53,7 @@ COMMANDS: dict[str, Command] = {
     "show": Command("show", "Show", "draw where phrases lie in one image: attention, heat-map, ground truth"),
     "embed": Command("use", "Embed", "write the embeddings of a store to parquet"),
     "convert": Command("convert", "Convert", "turn a pickled checkpoint into safetensors without running its code"),
+    "export": Command("export", "Export", "write a run's encoders as a file that the package colipri loads"),
     "report": Command("use", "WriteReport", "write the run's page, one self-contained HTML file"),
 }
 

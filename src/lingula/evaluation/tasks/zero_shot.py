@@ -9,8 +9,10 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from lingula.core.errors import UserError
 from lingula.core.types import FindingMatrix, RowNumbers
 from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
 from lingula.evaluation.arrays import EncodedLatents, FindingLatents, ImageScores, PerFinding
 from lingula.evaluation.cohort import is_phantom, targets
 from lingula.evaluation.config import DenseScores, EvaluateConfig
@@ -85,7 +87,7 @@ def choose_scoring(scores: Mapping[Scoring, ImageScores], known: FindingMatrix) 
     return best, measured
 
 
-def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
+def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
     """Score every image against every finding's prompts.
 
     The softmax probability of a difference is sigmoid(score / temperature); a positive prompt alone has none. Scoring and
@@ -125,7 +127,7 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
 
 def _ways(
     encoder: Encoder,
-    store: Store,
+    store: StoreTable,
     config: EvaluateConfig,
     rows: RowNumbers,
     prompts: Mapping[str, Prompts],
@@ -134,6 +136,8 @@ def _ways(
     """Return, for each setting, what scores some of the rows."""
     kinds: list[DenseScores] = [kind for kind in config.zero_shot_scores if kind != "pooled"]
     model = need_grounding(encoder, f"zero-shot {kinds[0]}") if kinds else None
+    if model is not None and not isinstance(store, Store):
+        raise UserError(f"zero-shot {kinds[0]} compares cells of radiographs", "Leave --zero-shot-scores at pooled.")
     images = embed(encoder, store, rows, cache) if "pooled" in config.zero_shot_scores else None
     if images is not None:
         need_text(images.latents, encoder, "zero-shot")
@@ -141,7 +145,7 @@ def _ways(
     ways: dict[str, ScoreOf] = {}
     if images is not None:
         ways[POOLED] = lambda chosen, scoring: prompt_scores(images.at(chosen).latents, positive, negative, scoring)
-    if model is not None:
+    if model is not None and isinstance(store, Store):
         directions = np.concatenate([score_directions(positive, negative, scoring) for scoring in SCORINGS])
         for kind, scores in dense_scores(model, store, rows, directions, kinds, encoder.name).items():
             ways[kind] = partial(_looked_up, rows, dict(zip(SCORINGS, np.split(scores, len(SCORINGS), axis=1), strict=True)))
@@ -153,7 +157,7 @@ def _looked_up(rows: RowNumbers, scores: Mapping[Scoring, ImageScores], chosen: 
 
 
 def _fit(
-    store: Store, config: EvaluateConfig, cohort: Cohort, calibration: Sequence[RowNumbers], score: ScoreOf
+    store: StoreTable, config: EvaluateConfig, cohort: Cohort, calibration: Sequence[RowNumbers], score: ScoreOf
 ) -> tuple[list[tuple[RowNumbers, ImageScores, PerFinding]], list[dict[str, Any]]]:
     """Choose scoring and thresholds on validation, for each partition."""
     fits, chosen = [], list[dict[str, Any]]()
