@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from lingula.core.errors import UserError
 from lingula.core.types import Pixels, RowNumbers
@@ -57,16 +57,28 @@ class VolumeEncoding(Protocol):
         ...
 
 
+def radiographs(store: StoreTable) -> Store:
+    """Return the same store, known to hold radiographs.
+
+    Raises:
+        UserError: It holds CT volumes.
+    """
+    if isinstance(store, VolumeStore):
+        raise UserError(f"store {store.path} holds CT volumes; this needs radiographs", "Give a store of radiographs.")
+    return cast("Store", store)
+
+
 def embed_block(encoder: Encoder, store: StoreTable, rows: RowNumbers) -> tuple[EncodedFeatures, EncodedLatents]:
     """Embed some images of a store of either kind.
 
     Raises:
         UserError: The encoder reads the other kind.
     """
-    if isinstance(store, VolumeStore) and isinstance(encoder, VolumeEncoding):
-        return encoder.embed_rows(store, rows)
-    if isinstance(store, Store) and isinstance(encoder, RadiographModel):
-        return encoder.embed_pixels([store.pixels(int(row)) for row in rows])
+    if isinstance(store, VolumeStore):
+        if isinstance(encoder, VolumeEncoding):
+            return encoder.embed_rows(store, rows)
+    elif isinstance(encoder, RadiographModel):
+        return encoder.embed_pixels([radiographs(store).pixels(int(row)) for row in rows])
     problem = f"store {store.path} holds {KINDS[store.kind]}, which the {encoder.name} model does not read"
     raise UserError(problem, "Give a store of the kind that it was trained on.")
 

@@ -14,7 +14,6 @@ from pydantic import Field
 from lingula.core.config import Config
 from lingula.core.files import read_json, write_json
 from lingula.core.types import Pixels, RowNumbers
-from lingula.data.store import Store
 from lingula.data.store_table import StoreTable
 from lingula.data.volume_sheet import coronal_plane
 from lingula.data.volume_store import VolumeStore
@@ -22,7 +21,7 @@ from lingula.evaluation.arrays import EncodedLatents, ImageScores
 from lingula.evaluation.cohort import is_phantom, select_rows
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.embeddings import ImageEmbeddings, embed
-from lingula.evaluation.encoder import Encoder
+from lingula.evaluation.encoder import Encoder, radiographs
 from lingula.evaluation.overlays import eight_bits
 from lingula.evaluation.prompts import NORMAL, choose_prompts, encode_prompts, phantom_prompts
 from lingula.evaluation.tasks.retrieve import draw_rows, group_texts, text_gallery, text_key
@@ -169,9 +168,7 @@ def _pixels(store: StoreTable, row: int) -> Pixels:
     if isinstance(store, VolumeStore):
         plane: Pixels = coronal_plane(store.volume(row))
         return plane
-    if not isinstance(store, Store):
-        raise TypeError(f"a {type(store).__name__} has no images to show")
-    return store.pixels(row)
+    return radiographs(store).pixels(row)
 
 
 def png_base64(pixels: Pixels) -> str:

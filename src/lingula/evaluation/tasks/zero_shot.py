@@ -9,16 +9,14 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from lingula.core.errors import UserError
 from lingula.core.types import FindingMatrix, RowNumbers
-from lingula.data.store import Store
 from lingula.data.store_table import StoreTable
 from lingula.evaluation.arrays import EncodedLatents, FindingLatents, ImageScores, PerFinding
 from lingula.evaluation.cohort import is_phantom, targets
 from lingula.evaluation.config import DenseScores, EvaluateConfig
 from lingula.evaluation.dense_scores import dense_scores
 from lingula.evaluation.embeddings import embed
-from lingula.evaluation.encoder import Encoder, need_grounding, need_text
+from lingula.evaluation.encoder import Encoder, need_grounding, need_text, radiographs
 from lingula.evaluation.metrics import auroc, nanmean
 from lingula.evaluation.prompts import Prompts, choose_prompts, encode_prompts, phantom_prompts
 from lingula.evaluation.result import TaskResult, number
@@ -136,8 +134,6 @@ def _ways(
     """Return, for each setting, what scores some of the rows."""
     kinds: list[DenseScores] = [kind for kind in config.zero_shot_scores if kind != "pooled"]
     model = need_grounding(encoder, f"zero-shot {kinds[0]}") if kinds else None
-    if model is not None and not isinstance(store, Store):
-        raise UserError(f"zero-shot {kinds[0]} compares cells of radiographs", "Leave --zero-shot-scores at pooled.")
     images = embed(encoder, store, rows, cache) if "pooled" in config.zero_shot_scores else None
     if images is not None:
         need_text(images.latents, encoder, "zero-shot")
@@ -145,9 +141,9 @@ def _ways(
     ways: dict[str, ScoreOf] = {}
     if images is not None:
         ways[POOLED] = lambda chosen, scoring: prompt_scores(images.at(chosen).latents, positive, negative, scoring)
-    if model is not None and isinstance(store, Store):
+    if model is not None:
         directions = np.concatenate([score_directions(positive, negative, scoring) for scoring in SCORINGS])
-        for kind, scores in dense_scores(model, store, rows, directions, kinds, encoder.name).items():
+        for kind, scores in dense_scores(model, radiographs(store), rows, directions, kinds, encoder.name).items():
             ways[kind] = partial(_looked_up, rows, dict(zip(SCORINGS, np.split(scores, len(SCORINGS), axis=1), strict=True)))
     return ways
 
