@@ -3,22 +3,25 @@ from __future__ import annotations
 import functools
 import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from ct_volumes import ChestSource
 from distributed import LocalCluster
 from PIL import Image
 from thumbnail_encoder import ThumbnailEncoder
 
 from lingula.core.errors import UserError
 from lingula.core.task_pool import Workers
+from lingula.data.open_store import open_store
 from lingula.data.prepare import prepare
-from lingula.data.prepare_config import PrepareConfig
+from lingula.data.prepare_config import PrepareConfig, PrepareVolumesConfig
 from lingula.data.sources.csv_table import CsvSource
 from lingula.data.store import Store
+from lingula.data.volume_store import VolumeStore
 from lingula.evaluation import export
 from lingula.evaluation.embed_items import FileItems, StoreItems
 from lingula.evaluation.export import write_embeddings
@@ -134,3 +137,34 @@ def test_a_worker_with_another_model_or_store_or_disk_is_refused(
     changed = type(part)(store.path, "another", (0,))
     with pytest.raises(UserError, match="sees another store"):
         changed.columns(load())
+
+
+class MeanEncoder(ThumbnailEncoder):
+    """Embeds a CT volume as its mean and its standard deviation."""
+
+    embed_pixels = None
+
+    def embed_rows(self, store: VolumeStore, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        volumes = [store.volume(int(row)).voxels.astype(np.float64) for row in rows]
+        features = np.array([[voxels.mean(), voxels.std()] for voxels in volumes])
+        return features, features / np.linalg.norm(features, axis=1, keepdims=True)
+
+    def encode_text(self, texts: Sequence[str]) -> np.ndarray:
+        return np.array([[len(text), 1.0] for text in texts])
+
+
+def test_volumes_of_a_store_are_embedded_and_their_files_are_refused(tmp_path: Path) -> None:
+    prepare(ChestSource([(20, 16, 12)] * 5), tmp_path / "ct", PrepareVolumesConfig(), workers=1)
+    store = open_store(tmp_path / "ct")
+    assert isinstance(store, VolumeStore)
+    make = functools.partial(MeanEncoder, None, "mean", True)
+    assert write_embeddings(make, StoreItems(store), tmp_path / "e.parquet") == 5
+    table = pq.read_table(tmp_path / "e.parquet").to_pydict()
+    assert table["row_id"] == store.column("row_id")
+    means = [float(store.volume(row).voxels.mean()) for row in range(5)]
+    np.testing.assert_allclose([vector[0] for vector in table["features"]], means, rtol=1e-6)
+    assert [latent is None for latent in table["text_latent"]] == [not store.text(row) for row in range(5)]
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/a.nii.gz").touch()
+    with pytest.raises(UserError, match="embedded from a store"):
+        write_embeddings(make, FileItems(tmp_path / "files"), tmp_path / "f.parquet")

@@ -18,7 +18,7 @@ class Predict:
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run folder."""
     image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
-    """Radiograph, PNG, JPEG or DICOM."""
+    """Radiograph, PNG, JPEG or DICOM; for a model of CT volumes NIfTI, NRRD or MetaImage."""
     prompt: tuple[str, ...]
     """What to ask, e.g. --prompt "pleural effusion" "no pleural effusion"."""
     checkpoint: str = "best"
@@ -26,9 +26,9 @@ class Predict:
 
     def run(self) -> None:
         """Print the prompts, best first."""
-        from lingula.inference import Model
+        from lingula.inference import load_model
 
-        matches = Model.load(self.folder, self.checkpoint).predict(self.image, self.prompt)
+        matches = load_model(self.folder, self.checkpoint).predict(self.image, self.prompt)
         for match in matches:
             print(f"{match.probability:6.1%}  cosine {match.similarity:+.3f}  {match.prompt}")
 
@@ -65,14 +65,15 @@ class Embed:
         from functools import partial
 
         from lingula.core.task_pool import Workers
-        from lingula.data.store import Store
+        from lingula.data.open_store import open_store
         from lingula.evaluation.embed_items import FileItems, Items, StoreItems
         from lingula.evaluation.export import write_embeddings
-        from lingula.inference import Model
+        from lingula.inference import Model, load_model
 
-        items: Items = FileItems(self.images) if self.images else StoreItems(Store.open(self.store or ""), self.split)
+        items: Items = FileItems(self.images) if self.images else StoreItems(open_store(self.store or ""), self.split)
         workers = Workers(self.workers, self.scheduler, self.worker_memory)
-        written = write_embeddings(partial(Model.load, self.folder, self.checkpoint), items, self.out, workers)
+        load = Model.load if self.images else load_model
+        written = write_embeddings(partial(load, self.folder, self.checkpoint), items, self.out, workers)
         print(f"{self.out}: {written:,} images")
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from lingula.core.errors import UserError, nearest
-from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
+from lingula.data.volume_store import VolumeStore
 from lingula.evaluation.arrays import ImageTargets
 from lingula.evaluation.config import EvaluateConfig
+from lingula.evaluation.encoder import radiographs
 
 COLUMNS = ("row_id", "study_id", "patient_id", "split", "modality", "projection", "licence")
 AGE_BANDS = ((0, "0-17"), (18, "18-39"), (40, "40-64"), (65, "65+"))
@@ -22,7 +24,7 @@ def is_phantom(store_name: str) -> bool:
     return store_name.lower().startswith("phantom")
 
 
-def select_rows(store: Store, where: Sequence[str]) -> np.ndarray:
+def select_rows(store: StoreTable, where: Sequence[str]) -> np.ndarray:
     """Return the rows that meet every filter COLUMN=PATTERN; patterns are those of file names (`*`, `?`), case counts.
 
     Raises:
@@ -38,7 +40,7 @@ def select_rows(store: Store, where: Sequence[str]) -> np.ndarray:
     return np.flatnonzero(keep)
 
 
-def column_text(store: Store, name: str) -> list[str]:
+def column_text(store: StoreTable, name: str) -> list[str]:
     """Return one column as text, "" where absent: one of the store's own or one of `extra`.
 
     Raises:
@@ -54,7 +56,7 @@ def column_text(store: Store, name: str) -> list[str]:
     return [str(extra.get(name) or "") for extra in extras]
 
 
-def targets(store: Store, rows: np.ndarray, findings: Sequence[str], against: str | None) -> ImageTargets:
+def targets(store: StoreTable, rows: np.ndarray, findings: Sequence[str], against: str | None) -> ImageTargets:
     """Return 1, 0 or NaN per row and finding.
 
     With `against`, the negatives are the rows that carry that label and not the finding; without, those labelled absent.
@@ -67,7 +69,7 @@ def targets(store: Store, rows: np.ndarray, findings: Sequence[str], against: st
     return result
 
 
-def choose_findings(store: Store, rows: np.ndarray, config: EvaluateConfig) -> list[str]:
+def choose_findings(store: StoreTable, rows: np.ndarray, config: EvaluateConfig) -> list[str]:
     """Return the findings to score: those asked for, else all of the store that have both classes in these rows.
 
     Raises:
@@ -89,7 +91,7 @@ def choose_findings(store: Store, rows: np.ndarray, config: EvaluateConfig) -> l
     return chosen
 
 
-def subgroups(store: Store, rows: np.ndarray) -> dict[str, np.ndarray]:
+def subgroups(store: StoreTable, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Return positions (into `rows`) of each subgroup by sex, age band and projection, where known and where it divides."""
     found: dict[str, dict[str, list[int]]] = {}
     extras = store.column("extra")
@@ -124,7 +126,7 @@ def folds_by_patient(patients: Sequence[str], folds: int, seed: int) -> np.ndarr
     return result
 
 
-def data_counts(store: Store) -> dict[str, Any]:
+def data_counts(store: StoreTable) -> dict[str, Any]:
     """Count images, patients and texts per split, labels per finding, and what was quarantined."""
     splits, patients = np.array(store.column("split")), np.array(store.column("patient_id"))
     with_text = np.zeros(len(store), bool)
@@ -144,7 +146,7 @@ def data_counts(store: Store) -> dict[str, Any]:
     return {
         "store": store.name,
         "fingerprint": store.fingerprint,
-        "size": int(store.size),
+        "size": store.summary() if isinstance(store, VolumeStore) else int(radiographs(store).size),
         "phantom": is_phantom(store.name),
         "splits": per_split,
         "quarantined": int(store.quarantine.num_rows),

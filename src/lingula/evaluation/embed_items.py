@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from lingula.core.errors import UserError
 from lingula.core.files import sha256_of
 from lingula.core.types import Pixels
+from lingula.data.open_store import open_store
 from lingula.data.readers import UnreadableImage, read_radiograph
 from lingula.data.reading import Reading
-from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
 from lingula.data.study import Split
-from lingula.evaluation.encoder import Encoder
+from lingula.evaluation.arrays import EncodedFeatures, EncodedLatents
+from lingula.evaluation.encoder import Encoder, RadiographModel, embed_block
 
 BLOCK = 128
 """Images handed to the encoder at once."""
@@ -25,8 +28,9 @@ VECTORS = ("features", "latent", "text_latent")
 Columns = dict[str, list[object]]
 
 
-class ReadingEncoder(Encoder, Protocol):
-    """An encoder that knows how its store read image files."""
+@runtime_checkable
+class ReadingEncoder(RadiographModel, Protocol):
+    """An encoder of radiographs that knows how its store read image files."""
 
     reading: Reading
 
@@ -34,7 +38,7 @@ class ReadingEncoder(Encoder, Protocol):
 class Part(Protocol):
     """Some of the items, small enough to travel."""
 
-    def columns(self, encoder: ReadingEncoder) -> Columns:
+    def columns(self, encoder: Encoder) -> Columns:
         """Return one row per item: `features` (before projection), `latent` (L2-normalised), and what names the item."""
         ...
 
@@ -65,7 +69,7 @@ class StoreItems:
         split: Only the rows of this split; all of them where nothing is given.
     """
 
-    def __init__(self, store: Store, split: Split | None = None) -> None:
+    def __init__(self, store: StoreTable, split: Split | None = None) -> None:
         self._store, self._rows = store, store.rows(split=split)
         self.about = {"store_fingerprint": store.fingerprint, "split": split or "all"}
 
@@ -83,19 +87,21 @@ class _StoreRows:
     fingerprint: str
     rows: tuple[int, ...]
 
-    def columns(self, encoder: ReadingEncoder) -> Columns:
+    def columns(self, encoder: Encoder) -> Columns:
         store = _opened(self.path, self.fingerprint)
         named: Columns = {
             name: [store.column(name)[row] for row in self.rows] for name in ("row_id", "study_id", "patient_id", "split")
         }
-        vectors = _embed(encoder, [store.pixels(row) for row in self.rows])
+        vectors = _columns(
+            [embed_block(encoder, store, np.array(self.rows[start : start + BLOCK])) for start in range(0, len(self.rows), BLOCK)]
+        )
         texts = [store.text(row) if latent is not None else "" for row, latent in zip(self.rows, vectors["latent"], strict=True)]
         return {**named, **vectors, "text_latent": _text_latents(encoder, texts)}
 
 
 @lru_cache(maxsize=1)
-def _opened(path: Path, fingerprint: str) -> Store:
-    store = Store.open(path)
+def _opened(path: Path, fingerprint: str) -> StoreTable:
+    store: StoreTable = open_store(path)
     if store.fingerprint != fingerprint:
         raise UserError(f"a worker sees another store at {path}", "It must lie on a disk that all machines share.")
     return store
@@ -135,7 +141,9 @@ class _Files:
     root: Path
     paths: tuple[str, ...]
 
-    def columns(self, encoder: ReadingEncoder) -> Columns:
+    def columns(self, encoder: Encoder) -> Columns:
+        if not isinstance(encoder, ReadingEncoder):
+            raise UserError("files of CT volumes are embedded from a store", "Make one with `lingula data prepare nifti`.")
         squares: list[Pixels] = []
         problems: list[str | None] = []
         for path in self.paths:
@@ -146,18 +154,18 @@ class _Files:
                 problems.append(error.reason)
         good = np.flatnonzero([problem is None for problem in problems])
         columns: Columns = {"path": [*self.paths], "problem": [*problems]}
-        for name, vectors in _embed(encoder, squares).items():
+        blocks = [encoder.embed_pixels(squares[start : start + BLOCK]) for start in range(0, len(squares), BLOCK)]
+        for name, vectors in _columns(blocks).items():
             columns[name] = [None] * len(self.paths)
             for place, vector in zip(good, vectors, strict=True):
                 columns[name][place] = vector
         return columns
 
 
-def _embed(encoder: Encoder, pixels: list[Pixels]) -> Columns:
-    """Embed images; latents are null for a model without text."""
+def _columns(blocks: Iterable[tuple[EncodedFeatures, EncodedLatents]]) -> Columns:
+    """Put embedded blocks together; latents are null for a model without text."""
     columns: Columns = {"features": [], "latent": []}
-    for start in range(0, len(pixels), BLOCK):
-        features, latents = encoder.embed_pixels(pixels[start : start + BLOCK])
+    for features, latents in blocks:
         columns["features"] += list(features)
         columns["latent"] += list(latents) if latents.shape[1] else [None] * len(latents)
     return columns

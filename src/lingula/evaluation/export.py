@@ -17,7 +17,8 @@ from lingula.core.lock import locked
 from lingula.core.patience import patiently
 from lingula.core.progress import ProgressBar
 from lingula.core.task_pool import TaskPool, Workers, task_pool
-from lingula.evaluation.embed_items import VECTORS, Columns, Items, Part, ReadingEncoder
+from lingula.evaluation.embed_items import VECTORS, Columns, Items, Part
+from lingula.evaluation.encoder import Encoder
 
 PART = 1024
 """Rows of a part, the piece of work that is finished or not."""
@@ -25,7 +26,7 @@ ABOUT = "about.json"
 """In the folder of the parts: which encoder and items they are of."""
 
 
-def write_embeddings(load: Callable[[], ReadingEncoder], items: Items, path: Path, workers: Workers | None = None) -> int:
+def write_embeddings(load: Callable[[], Encoder], items: Items, path: Path, workers: Workers | None = None) -> int:
     """Write one row per item, in order, and return how many.
 
     Parts are written beside the file and put together at the end: a call that was cut short goes on where it stopped.
@@ -93,8 +94,8 @@ def _write_part(load: bytes, fingerprint: str, part: Part, file: Path) -> None:
 
 
 @lru_cache(maxsize=1)
-def _encoder(load: bytes) -> ReadingEncoder:
-    encoder: ReadingEncoder = pickle.loads(load)()
+def _encoder(load: bytes) -> Encoder:
+    encoder: Encoder = pickle.loads(load)()
     return encoder
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from lingula.data.splits import SPLITS
 from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.protocols.protocol import Protocol, departures, protocol_of
 from lingula.evaluation.result import ResultRow, TaskResult
@@ -87,7 +88,7 @@ def side_by_side(result: TaskResult, config: EvaluateConfig) -> list[str]:
     return lines
 
 
-def caveats(store: Store, config: EvaluateConfig, about: dict[str, Any]) -> list[str]:
+def caveats(store: StoreTable, config: EvaluateConfig, about: dict[str, Any]) -> list[str]:
     """Write what keeps a number from being the protocol's: data set, split, sizes, image size, options, and what ours does.
 
     Args:
@@ -106,7 +107,7 @@ def caveats(store: Store, config: EvaluateConfig, about: dict[str, Any]) -> list
     return [f"{config.protocol}: {line}" for line in said]
 
 
-def _store_caveats(store: Store, protocol: Protocol, about: dict[str, Any]) -> Iterator[str]:
+def _store_caveats(store: StoreTable, protocol: Protocol, about: dict[str, Any]) -> Iterator[str]:
     if store.name != protocol.dataset:
         yield f"the store holds {store.name}, the protocol is of {protocol.dataset}: NOT COMPARABLE"
         return
@@ -117,7 +118,7 @@ def _store_caveats(store: Store, protocol: Protocol, about: dict[str, Any]) -> I
     if protocol.sizes is not None and held != protocol.sizes:
         there, here = (" / ".join(f"{count:,}" for count in counts) for counts in (protocol.sizes, held))
         yield f"{here} images in train, val and test, the protocol has {there}"
-    if isinstance(protocol.image_size, int) and store.size != protocol.image_size:
+    if isinstance(store, Store) and isinstance(protocol.image_size, int) and store.size != protocol.image_size:
         yield f"images are stored at {store.size} pixels, the protocol has {protocol.image_size}"
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from lingula.core.errors import UserError
 from lingula.core.types import RowNumbers
-from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
 from lingula.evaluation.arrays import ImageScores, PerFinding
 from lingula.evaluation.cohort import choose_findings, folds_by_patient, is_phantom, select_rows, subgroups, targets
 from lingula.evaluation.config import EvaluateConfig
@@ -55,7 +55,7 @@ class Cohort:
         return np.unique(np.concatenate(parts))
 
 
-def gather_cohort(store: Store, config: EvaluateConfig) -> Cohort:
+def gather_cohort(store: StoreTable, config: EvaluateConfig) -> Cohort:
     """Choose rows, findings and partitions.
 
     Raises:
@@ -70,7 +70,7 @@ def gather_cohort(store: Store, config: EvaluateConfig) -> Cohort:
     return Cohort(choose_findings(store, rows, config), rows, partitions, notes)
 
 
-def divide_rows(store: Store, kept: RowNumbers, config: EvaluateConfig) -> tuple[RowNumbers, list[Partition], list[str]]:
+def divide_rows(store: StoreTable, kept: RowNumbers, config: EvaluateConfig) -> tuple[RowNumbers, list[Partition], list[str]]:
     """Divide rows into folds, or by the store's splits: every row that is scored, the partitions, notes.
 
     Raises:
@@ -87,7 +87,7 @@ def divide_rows(store: Store, kept: RowNumbers, config: EvaluateConfig) -> tuple
     return rows, [Partition(by_split["train"], by_split["val"], rows)], notes
 
 
-def _fold_partitions(store: Store, rows: RowNumbers, config: EvaluateConfig) -> list[Partition]:
+def _fold_partitions(store: StoreTable, rows: RowNumbers, config: EvaluateConfig) -> list[Partition]:
     patients = store.column("patient_id")
     fold = folds_by_patient([patients[row] for row in rows], config.folds, config.seed)
     partitions = []
@@ -98,7 +98,7 @@ def _fold_partitions(store: Store, rows: RowNumbers, config: EvaluateConfig) -> 
     return partitions
 
 
-def _fold_notes(store: Store, rows: RowNumbers, config: EvaluateConfig) -> list[str]:
+def _fold_notes(store: StoreTable, rows: RowNumbers, config: EvaluateConfig) -> list[str]:
     notes = [f"{config.folds} folds by patient over all splits; a metric is computed within each fold, then averaged."]
     if config.folds == 2:
         notes.append("With 2 folds the validation fold is also trained on; use at least 3 for honest thresholds.")
@@ -109,7 +109,7 @@ def _fold_notes(store: Store, rows: RowNumbers, config: EvaluateConfig) -> list[
 
 
 def assemble(
-    store: Store,
+    store: StoreTable,
     cohort: Cohort,
     config: EvaluateConfig,
     scores: Sequence[tuple[RowNumbers, ImageScores, PerFinding]],
@@ -143,7 +143,7 @@ def assemble(
 def classification_result(
     task: str,
     encoder: Encoder,
-    store: Store,
+    store: StoreTable,
     config: EvaluateConfig,
     cohort: Cohort,
     settings: Mapping[str, Scored],
@@ -171,7 +171,7 @@ def classification_result(
 def make_result(
     task: str,
     encoder: Encoder,
-    store: Store,
+    store: StoreTable,
     config: EvaluateConfig,
     rows: list[ResultRow],
     protocol: dict[str, Any],
