@@ -93,7 +93,7 @@ _TINY: dict[str, Any] = {
     },
     "crop": {"size": 48},
     "text_encoder": {"name": "small", "small": {"layers": 1, "width": 96}},
-    "optimisation": {"steps": 400, "batch_size": 24, "micro_batch_size": None, "learning_rate": 2e-3, "warmup": 0.1},
+    "optimisation": {"steps": 300, "batch_size": 24, "micro_batch_size": None, "learning_rate": 2e-3, "warmup": 0.1},
     "runtime": {"precision": "fp32", "log_every": 20, "validate_every": 100, "checkpoint_every": 10_000},
 }
 
