@@ -127,7 +127,7 @@ def draw_volume_sheet(
 
 def _shown(store: VolumeStore, row: int) -> _Shown:
     """Read a volume and its regions, with axes to the right, front and head whatever the store's are."""
-    axes = {"RAS": (0, 1, 2), "SAR": (2, 1, 0)}[store.storing.orientation]
+    axes = axes_to_ras(store)
     regions = [_turned(region, axes) for region in store.regions(row)]
     masks = [None if (mask := store.mask(row, number)) is None else mask.transpose(axes) for number in range(len(regions))]
     spacing = np.array(store.spacing(row))[list(axes)]
@@ -137,6 +137,11 @@ def _shown(store: VolumeStore, row: int) -> _Shown:
     caption = f"{row} · {store.column('split')[row]} · {sides} voxels of {voxel} mm"
     text = wrap(" ".join(store.text(row).split()), 3 * SIDE, TEXT_LINES)
     return _Shown(hounsfield, spacing, regions, masks, caption, text)
+
+
+def axes_to_ras(store: VolumeStore) -> tuple[int, int, int]:
+    """Return which axes of a store's volumes run to the right, to the front and to the head."""
+    return {"RAS": (0, 1, 2), "SAR": (2, 1, 0)}[store.storing.orientation]
 
 
 def _turned(region: StoredVolumeRegion, axes: tuple[int, int, int]) -> StoredVolumeRegion:
@@ -194,12 +199,12 @@ def _draw_plane(
     """Draw one plane with what it cuts: mask outlines, boxes of regions without mask; a scale bar; R or A for what is left."""
     across, columns, rows = PLANES[name]
     size = tuple(max(1, round(shown.hounsfield.shape[a] * shown.spacing[a] * shown.scale())) for a in (columns, rows))
-    grey = _plane(window.grey(shown.hounsfield), across, centre[across])
+    grey = lay_plane(window.grey(shown.hounsfield), across, centre[across])
     image = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC).convert("RGB")
     for region, mask in zip(shown.regions, shown.masks, strict=True):
         colour = colours[region.finding]
         if mask is not None:
-            image = _draw_mask(image, _plane(mask, across, centre[across]), colour, region.kind)
+            image = _draw_mask(image, lay_plane(mask, across, centre[across]), colour, region.kind)
         elif region.box[across] <= centre[across] + 0.5 <= region.box[3 + across]:
             _draw_box(image, shown, region, (columns, rows), colour)
     draw = ImageDraw.Draw(image)
@@ -210,7 +215,7 @@ def _draw_plane(
     return image
 
 
-def _plane(values: np.ndarray, across: int, index: int) -> np.ndarray:
+def lay_plane(values: np.ndarray, across: int, index: int) -> np.ndarray:
     """Cut a volume in RAS across an axis and lay it as radiologists do: right and front on the left, front or head up."""
     plane = np.take(values, index, axis=across).T
     return np.ascontiguousarray(plane[::-1, ::-1])

@@ -10,6 +10,7 @@ import numpy as np
 
 from lingula.core.errors import UserError, nearest
 from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
 from lingula.evaluation.arrays import ImageTargets
 from lingula.evaluation.config import EvaluateConfig
 
@@ -22,7 +23,7 @@ def is_phantom(store_name: str) -> bool:
     return store_name.lower().startswith("phantom")
 
 
-def select_rows(store: Store, where: Sequence[str]) -> np.ndarray:
+def select_rows(store: StoreTable, where: Sequence[str]) -> np.ndarray:
     """Return the rows that meet every filter COLUMN=PATTERN; patterns are those of file names (`*`, `?`), case counts.
 
     Raises:
@@ -38,7 +39,7 @@ def select_rows(store: Store, where: Sequence[str]) -> np.ndarray:
     return np.flatnonzero(keep)
 
 
-def column_text(store: Store, name: str) -> list[str]:
+def column_text(store: StoreTable, name: str) -> list[str]:
     """Return one column as text, "" where absent: one of the store's own or one of `extra`.
 
     Raises:
@@ -54,7 +55,7 @@ def column_text(store: Store, name: str) -> list[str]:
     return [str(extra.get(name) or "") for extra in extras]
 
 
-def targets(store: Store, rows: np.ndarray, findings: Sequence[str], against: str | None) -> ImageTargets:
+def targets(store: StoreTable, rows: np.ndarray, findings: Sequence[str], against: str | None) -> ImageTargets:
     """Return 1, 0 or NaN per row and finding.
 
     With `against`, the negatives are the rows that carry that label and not the finding; without, those labelled absent.
@@ -67,7 +68,7 @@ def targets(store: Store, rows: np.ndarray, findings: Sequence[str], against: st
     return result
 
 
-def choose_findings(store: Store, rows: np.ndarray, config: EvaluateConfig) -> list[str]:
+def choose_findings(store: StoreTable, rows: np.ndarray, config: EvaluateConfig) -> list[str]:
     """Return the findings to score: those asked for, else all of the store that have both classes in these rows.
 
     Raises:
@@ -89,7 +90,7 @@ def choose_findings(store: Store, rows: np.ndarray, config: EvaluateConfig) -> l
     return chosen
 
 
-def subgroups(store: Store, rows: np.ndarray) -> dict[str, np.ndarray]:
+def subgroups(store: StoreTable, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Return positions (into `rows`) of each subgroup by sex, age band and projection, where known and where it divides."""
     found: dict[str, dict[str, list[int]]] = {}
     extras = store.column("extra")

@@ -12,10 +12,11 @@ import pyarrow as pa
 from lingula.core.errors import UserError
 from lingula.core.types import RowNumbers
 from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
 from lingula.evaluation.arrays import ImageScores, PerFinding
 from lingula.evaluation.cohort import choose_findings, folds_by_patient, is_phantom, select_rows, subgroups, targets
 from lingula.evaluation.config import EvaluateConfig
-from lingula.evaluation.encoder import Encoder
+from lingula.evaluation.encoder import Encoder, Named
 from lingula.evaluation.result import ResultRow, TaskResult
 from lingula.evaluation.scored import Scored, score_rows, to_columns
 
@@ -70,7 +71,7 @@ def gather_cohort(store: Store, config: EvaluateConfig) -> Cohort:
     return Cohort(choose_findings(store, rows, config), rows, partitions, notes)
 
 
-def divide_rows(store: Store, kept: RowNumbers, config: EvaluateConfig) -> tuple[RowNumbers, list[Partition], list[str]]:
+def divide_rows(store: StoreTable, kept: RowNumbers, config: EvaluateConfig) -> tuple[RowNumbers, list[Partition], list[str]]:
     """Divide rows into folds, or by the store's splits: every row that is scored, the partitions, notes.
 
     Raises:
@@ -87,7 +88,7 @@ def divide_rows(store: Store, kept: RowNumbers, config: EvaluateConfig) -> tuple
     return rows, [Partition(by_split["train"], by_split["val"], rows)], notes
 
 
-def _fold_partitions(store: Store, rows: RowNumbers, config: EvaluateConfig) -> list[Partition]:
+def _fold_partitions(store: StoreTable, rows: RowNumbers, config: EvaluateConfig) -> list[Partition]:
     patients = store.column("patient_id")
     fold = folds_by_patient([patients[row] for row in rows], config.folds, config.seed)
     partitions = []
@@ -98,7 +99,7 @@ def _fold_partitions(store: Store, rows: RowNumbers, config: EvaluateConfig) -> 
     return partitions
 
 
-def _fold_notes(store: Store, rows: RowNumbers, config: EvaluateConfig) -> list[str]:
+def _fold_notes(store: StoreTable, rows: RowNumbers, config: EvaluateConfig) -> list[str]:
     notes = [f"{config.folds} folds by patient over all splits; a metric is computed within each fold, then averaged."]
     if config.folds == 2:
         notes.append("With 2 folds the validation fold is also trained on; use at least 3 for honest thresholds.")
@@ -170,8 +171,8 @@ def classification_result(
 
 def make_result(
     task: str,
-    encoder: Encoder,
-    store: Store,
+    encoder: Named,
+    store: StoreTable,
     config: EvaluateConfig,
     rows: list[ResultRow],
     protocol: dict[str, Any],

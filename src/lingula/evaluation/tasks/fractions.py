@@ -7,6 +7,7 @@ import numpy as np
 from lingula.core.errors import UserError
 from lingula.core.types import RowNumbers
 from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
 from lingula.evaluation.arrays import Array
 from lingula.evaluation.cohort import targets
 from lingula.evaluation.config import EvaluateConfig
@@ -34,7 +35,7 @@ def labelled(store: Store, rows: RowNumbers, findings: list[str], config: Evalua
     return kept
 
 
-def draw_patients(store: Store, rows: RowNumbers, fraction: float, seed: int) -> RowNumbers:
+def draw_patients(store: StoreTable, rows: RowNumbers, fraction: float, seed: int) -> RowNumbers:
     """Return the rows of a random share of the patients, at least one patient; it depends on patients and seed only."""
     if fraction == 1:
         return rows
