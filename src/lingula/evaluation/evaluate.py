@@ -26,6 +26,7 @@ TASKS = {
     "geometry": "lingula.evaluation.tasks.geometry",
     "supervised": "lingula.evaluation.tasks.supervised",
     "ground": "lingula.evaluation.tasks.ground",
+    "generate": "lingula.evaluation.tasks.generate",
 }
 """Task to the module that holds its `run`; a new task is one line here."""
 

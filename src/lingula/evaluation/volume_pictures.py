@@ -1,4 +1,4 @@
-"""Three planes of a CT volume for the page, with what is true and what a model says, and with words below."""
+"""Three planes of a CT volume for the page, with what is true and what a model says."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from lingula.core.types import RowNumbers, VolumeMask
-from lingula.data.lettering import font, wrap
 from lingula.data.volume_sheet import PLANES, Window, axes_to_ras, lay_plane
 from lingula.data.volume_store import VolumeStore
 from lingula.evaluation.arrays import PerFinding
@@ -22,8 +21,6 @@ from lingula.evaluation.volume_truth import VolumeTruth
 SIDE = 300
 """Pixels of the longest side that a plane may have."""
 GAP = 6
-LINE = 19
-"""Pixels from one line of words to the next."""
 
 
 def draw_planes(
@@ -54,17 +51,6 @@ def draw_planes(
             image = draw_contour(draw_mask(image, predicted, PREDICTION), true, TRUTH)
         drawn.append(image)
     return _beside(drawn)
-
-
-def write_below(image: np.ndarray, paragraphs: Sequence[str], lines: int = 4) -> np.ndarray:
-    """Put paragraphs below an image, each at most some lines long, on black."""
-    words = [line for text in paragraphs for line in wrap(" ".join(text.split()), image.shape[1] - 2 * GAP, lines)]
-    canvas = Image.new("RGB", (image.shape[1], image.shape[0] + GAP + LINE * len(words)))
-    canvas.paste(Image.fromarray(image), (0, 0))
-    draw = ImageDraw.Draw(canvas)
-    for number, line in enumerate(words):
-        draw.text((GAP, image.shape[0] + GAP // 2 + LINE * number), line, font=font(), fill=(235, 235, 235))
-    return np.array(canvas)
 
 
 def draw_volume_segments(
