@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lingula.exchange import Colipri
-    from lingula.inference import Model
+    from lingula.inference import Model, VolumeModel
 
 __all__ = ["load"]
 
@@ -22,7 +22,7 @@ __all__ = ["load"]
 WEIGHTS = (".safetensors", ".pth", ".pt")
 
 
-def load(path: str | Path, checkpoint: str = "best") -> Model | Colipri:
+def load(path: str | Path, checkpoint: str = "best") -> Model | VolumeModel | Colipri:
     """Load a trained model: of a run with its own preprocessing and text encoder, of a colipri file its two encoders.
 
     Args:
@@ -36,9 +36,9 @@ def load(path: str | Path, checkpoint: str = "best") -> Model | Colipri:
     """
     if str(path).endswith(WEIGHTS) and not os.path.isdir(path):
         return _load_file(path, checkpoint)
-    from lingula.inference import Model
+    from lingula.inference import load_model
 
-    return Model.load(path, checkpoint)
+    return load_model(path, checkpoint)
 
 
 def _load_file(path: str | Path, checkpoint: str) -> Colipri:

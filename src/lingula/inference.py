@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -20,16 +19,17 @@ from lingula.core.files import read_json
 from lingula.core.types import Pixels
 from lingula.data.augment import ImageTransform
 from lingula.data.readers import UnreadableImage, read_radiograph
+from lingula.evaluation.config import SeenOfVolumes
 from lingula.evaluation.encoder import DenseTrainable, Trainable
 from lingula.evaluation.grounding.heat_maps import phrase_grids, place_grids
+from lingula.loaded import LoadedRun, Match
+from lingula.methods.registry import reads_volumes
 from lingula.methods.supervised import Supervised
-from lingula.models.known_words import unknown_words
 from lingula.objectives import pseudo_masks
 from lingula.training.run import CONFIG, Run
+from lingula.volume_inference import VolumeModel
 
-if TYPE_CHECKING:
-    from lingula.methods.base import Method
-    from lingula.models.text_encoder import TextEncoder
+__all__ = ["Match", "Model", "VolumeModel", "load_model", "read_pixels", "runs_of"]
 
 ImageInput: TypeAlias = str | Path | np.ndarray
 """A radiograph: a path (PNG, JPEG, DICOM), or its grey values `height width`, uint8 or uint16, bright is dense.
@@ -41,22 +41,7 @@ COMPARISON = "comparison.json"
 """In a folder of compared runs: `{"runs": [name, ...], "default": name}`."""
 
 
-@dataclass(frozen=True)
-class Match:
-    """How well one prompt fits an image.
-
-    Args:
-        prompt: The words.
-        similarity: Cosine between image and text latents, -1 to 1.
-        probability: Softmax over the prompts asked together, at the model's temperature.
-    """
-
-    prompt: str
-    similarity: float
-    probability: float
-
-
-class Model:
+class Model(LoadedRun):
     """A trained encoder, ready for images and texts; made by `lingula.load`.
 
     Args:
@@ -69,26 +54,24 @@ class Model:
     """
 
     def __init__(self, run: Run, checkpoint: str = "best", batch_size: int = 64) -> None:
-        self.run, self.checkpoint, self.batch_size = run, checkpoint, batch_size
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.method: Method = run.load_method(checkpoint).to(self.device).to(memory_format=torch.channels_last)
-        self.text_encoder: TextEncoder | None = run.text_encoder(checkpoint)
-        if self.text_encoder is not None:
-            self.text_encoder.to(self.device)
+        super().__init__(run, checkpoint, batch_size)
+        self.method.to(memory_format=torch.channels_last)
         self.reading = run.reading
         self.transform = ImageTransform(run.config.augment, run.config.data.image_size)
-        self.name: str = run.config.method.name
-        self.fingerprint = run.fingerprint(checkpoint)
-        self.findings: list[str] = self.method.findings if isinstance(self.method, Supervised) else []
+        if isinstance(self.method, Supervised):
+            self.findings = self.method.findings
 
     @classmethod
     def load(cls, path: str | Path, checkpoint: str = "best") -> Model:
         """Load from a run folder, or the default run of a folder of compared runs.
 
         Raises:
-            UserError: The path is not a run, or the run has no such checkpoint.
+            UserError: The path is not a run, its images are CT volumes, or it has no such checkpoint.
         """
-        return cls(Run(runs_of(Path(path))[0]), checkpoint)
+        run = Run(runs_of(Path(path))[0])
+        if reads_volumes(run.config.method):
+            raise UserError(f"run {run.path} is of CT volumes, not of radiographs", "Give a run of radiographs.")
+        return cls(run, checkpoint)
 
     def encode_image(self, images: Sequence[ImageInput]) -> Float[np.ndarray, "images latent"]:
         """Image latents, L2-normalised.
@@ -97,39 +80,6 @@ class Model:
             UserError: An image cannot be read.
         """
         return self.embed_pixels([self._square(image) for image in images])[1]
-
-    def encode_text(self, texts: Sequence[str]) -> Float[np.ndarray, "texts latent"]:
-        """Text latents, L2-normalised.
-
-        Raises:
-            UserError: The model has no text tower.
-        """
-        encoder = self.text_encoder
-        if encoder is None:
-            raise UserError(f"the {self.name} model of {self.run.path} has no text tower", "Use a clip or m-flag run.")
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(texts), self.batch_size):
-                tokens = encoder.tokenise(texts[start : start + self.batch_size]).to(self.device)
-                parts.append(self.method.encode_text(encoder(tokens).float()).cpu().numpy())
-        return np.concatenate(parts)
-
-    def predict(self, image: ImageInput, prompts: Sequence[str]) -> list[Match]:
-        """Compare one image with prompts; best first.
-
-        Args:
-            image: A radiograph.
-            prompts: At least one; the probabilities are a softmax over these prompts alone.
-
-        Raises:
-            UserError: The image cannot be read or there is no prompt.
-        """
-        if not prompts:
-            raise UserError("no prompt given", 'Give some, e.g. --prompt "pleural effusion" "no pleural effusion".')
-        similarity = self.encode_text(prompts) @ self.encode_image([image])[0]
-        logits = torch.from_numpy(similarity) / self.method.temperature
-        values = zip(prompts, similarity.tolist(), logits.softmax(0).tolist(), strict=True)
-        return sorted((Match(*each) for each in values), key=lambda match: -match.similarity)
 
     def heatmap(self, image: ImageInput, phrase: str) -> Float[np.ndarray, "height width"]:
         """Cosine of a phrase with every place of an image, bilinear between the cells of the feature grid.
@@ -223,10 +173,6 @@ class Model:
                 parts.append(maps.float().cpu().numpy())
         return np.concatenate(parts)
 
-    def unknown_words(self, text: str) -> list[str]:
-        """The words of a text that the text encoder's vocabulary does not know; none for a model without text."""
-        return [] if self.text_encoder is None else unknown_words(self.text_encoder.tokeniser.backend_tokenizer, text)
-
     def embed_pixels(self, pixels: Sequence[Pixels]) -> tuple[np.ndarray, np.ndarray]:
         """Pooled features `images image_features` and L2-normalised latents `images latent` of grey values."""
         features, latents = [], []
@@ -244,7 +190,7 @@ class Model:
             UserError: The model is not a supervised one.
         """
         if not isinstance(self.method, Supervised):
-            raise UserError(f"the {self.name} model of {self.run.path} is no classifier", "Use a supervised run.")
+            return super().classify(features)
         with torch.inference_mode():
             scores: np.ndarray = self.method.logits(torch.from_numpy(features).to(self.device)).cpu().numpy()
         return scores
@@ -268,6 +214,21 @@ class Model:
 
     def _input(self, pixels: Sequence[Pixels]) -> Tensor:
         return self.transform.evaluate(pixels).to(self.device, memory_format=torch.channels_last)
+
+
+def load_model(path: str | Path, checkpoint: str = "best", seen: SeenOfVolumes = "whole") -> Model | VolumeModel:
+    """Load what a run folder holds, a model of radiographs or of CT volumes; of compared runs the default one.
+
+    Args:
+        path: The folder.
+        checkpoint: `best` (by validation), `last` or `initial`.
+        seen: What a model of CT volumes is shown of each; see `VolumeModel`.
+
+    Raises:
+        UserError: The path is not a run, or the run has no such checkpoint.
+    """
+    run = Run(runs_of(Path(path))[0])
+    return VolumeModel(run, checkpoint, seen) if reads_volumes(run.config.method) else Model(run, checkpoint)
 
 
 def runs_of(path: Path) -> list[Path]:

@@ -74,7 +74,9 @@ def test_windows_cover_a_volume_of_any_size_and_agree_with_one_window(truth: Vol
     """Where one window holds the whole volume, it is the network's own answer on it; smaller ones cover every voxel."""
     model = BlobModel()
     torch.manual_seed(1)
-    network = build_volume_segmenter(model.volume_trainable(), 2, VolumeSegmentConfig(width=4), "frozen", "light").eval()
+    network = build_volume_segmenter(
+        model.volume_trainable(truth.store), 2, VolumeSegmentConfig(width=4), "frozen", "light"
+    ).eval()
     whole = WholeVolumes(model.crop, (20, 16, 12), VolumeSegmentConfig())
     with torch.no_grad():
         values = torch.from_numpy(model.crop.read_at(truth.store, 0, (0, 0, 0), truth.store.shape(0)))

@@ -93,5 +93,5 @@ class BlobModel:
         self.encoder = VolumeEncoder(sizes)
         self.crop = VolumeCrop(crop or VolumeCropConfig(size=12))
 
-    def volume_trainable(self) -> VolumeTrainable:
+    def volume_trainable(self, store: VolumeStore) -> VolumeTrainable:
         return VolumeTrainable(copy.deepcopy(self.encoder), self.crop)

@@ -10,7 +10,7 @@ from lingula.methods.clip import Clip
 from lingula.methods.clip_config import ClipConfig
 from lingula.methods.m_flag import MFlag
 from lingula.methods.m_flag_config import MFlagConfig
-from lingula.methods.registry import CONFIGS, build, presets
+from lingula.methods.registry import CONFIGS, build, default_preset, presets
 from lingula.methods.supervised import Supervised
 from lingula.methods.supervised_config import SupervisedConfig
 from lingula.models.encoder_config import ImageEncoderConfig
@@ -49,8 +49,11 @@ def test_the_released_m_flag_is_what_the_official_code_ran():
 
 
 @pytest.mark.parametrize("method", CONFIGS)
-def test_sound_is_the_default_of_every_method(method):
-    assert CONFIGS[method].model_validate(presets(method)["sound"]["method"]) == CONFIGS[method]()
+def test_the_default_preset_exists_and_sound_is_the_default_configuration(method):
+    assert default_preset(method) in presets(method)
+    if "sound" in presets(method):
+        assert default_preset(method) == "sound"
+        assert CONFIGS[method].model_validate(presets(method)["sound"]["method"]) == CONFIGS[method]()
 
 
 def test_build_makes_each_method():

@@ -19,7 +19,7 @@ def test_every_preset_is_a_complete_recipe_that_survives_yaml(method: str, prese
 
     values = yaml.safe_load(config.as_yaml())
     assert PretrainConfig.from_values(values, "yaml") == config
-    assert recipe(method, "sound", values=values) == config
+    assert recipe(method, values=values) == config
 
 
 def test_later_layers_win() -> None:

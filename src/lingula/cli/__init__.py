@@ -44,7 +44,7 @@ COMMANDS: dict[str, Command] = {
     "data statements": Command("statements", "CutStatements", "cut a store's reports into short statements, by rules (.jsonl)"),
     "data verify": Command("data", "Verify", "check a store's hashes, patient overlap and duplicates"),
     "data show": Command("data", "Show", "draw a contact sheet of a store, or of the phantom"),
-    "pretrain": Command("pretrain", "parse", "train clip, m-flag, g2d or a supervised model on a store"),
+    "pretrain": Command("pretrain", "parse", "train clip, m-flag, g2d, colipri (CT) or a supervised model on a store"),
     "pretrain language-model": Command("language_model", "PretrainLanguageModel", "train the language model on reports"),
     "evaluate": Command(
         "evaluate", "Evaluate", "zero-shot, probe, retrieval, boxes, masks, grounding; with confidence intervals"
@@ -53,6 +53,7 @@ COMMANDS: dict[str, Command] = {
     "show": Command("show", "Show", "draw where phrases lie in one image: attention, heat-map, ground truth"),
     "embed": Command("use", "Embed", "write the embeddings of a store to parquet"),
     "convert": Command("convert", "Convert", "turn a pickled checkpoint into safetensors without running its code"),
+    "export": Command("export", "Export", "write a run's encoders as a file that the package colipri loads"),
     "report": Command("use", "WriteReport", "write the run's page, one self-contained HTML file"),
 }
 

@@ -26,15 +26,15 @@ class Evaluate:
 
     def run(self) -> None:
         """Evaluate, print the tables, leave the numbers in RUN/evaluation."""
-        from lingula.data.store import Store
+        from lingula.data.open_store import open_store
         from lingula.evaluation.evaluate import evaluate
         from lingula.evaluation.run_view import RunView
         from lingula.evaluation.tables import print_tables
-        from lingula.inference import Model, runs_of
+        from lingula.inference import load_model, runs_of
 
-        store = Store.open(self.config.store)
-        run = runs_of(self.folder)[0]
-        start = Model.load(run, "initial") if self.config.compare_start else None
-        evaluate(Model.load(run, self.checkpoint), store, self.config, run / "evaluation", start)
+        store = open_store(self.config.store)
+        run, seen = runs_of(self.folder)[0], self.config.volumes
+        start = load_model(run, "initial", seen) if self.config.compare_start else None
+        evaluate(load_model(run, self.checkpoint, seen), store, self.config, run / "evaluation", start)
         print_tables([RunView.open(run)], detail=self.detail)
         print(f"Numbers and predictions: {run / 'evaluation'}   page: lingula report {run}")

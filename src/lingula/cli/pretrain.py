@@ -12,11 +12,9 @@ import tyro
 
 from lingula.core.config import read_yaml
 from lingula.core.errors import UserError, nearest
-from lingula.methods.registry import CONFIGS
+from lingula.methods.registry import CONFIGS, default_preset
 from lingula.training.config import PretrainConfig
 from lingula.training.recipes import recipe
-
-DEFAULT_PRESET = "sound"
 
 
 @dataclass
@@ -29,8 +27,11 @@ class Pretrain:
     """Folder the run leaves behind."""
     store: Path | None = None
     """Folder of the store (short for --data.store)."""
-    preset: str = DEFAULT_PRESET
-    """The method's complete set of numbers: `released` (the official code's), `sound` (ours), or another that it has."""
+    images_only: Path | None = None
+    """Folder of a store of CT volumes that are learned from without text (short for --data.images-only)."""
+    preset: str = "sound"
+    """The method's complete set of numbers: `released` (the official code's), `sound` (ours), or another that it has (`colipri`:
+    c, cr, cm, crm, tiny)."""
     config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
     """YAML file whose keys replace the preset's; options replace both."""
     init_from: Path | None = None
@@ -53,10 +54,10 @@ class Pretrain:
     """With --dry-run, where nothing is measured: the share of that rate that training reaches (assumed: 0.2)."""
 
     def complete_config(self) -> PretrainConfig:
-        """The configuration with --store put in its place."""
-        if self.store is None:
-            return self.config
-        return self.config.model_copy(update={"data": self.config.data.model_copy(update={"store": self.store})})
+        """The configuration with --store and --images-only put in their places."""
+        given = {"store": self.store, "images_only": self.images_only}
+        short = {name: path for name, path in given.items() if path is not None}
+        return self.config.model_copy(update={"data": self.config.data.model_copy(update=short)})
 
     def _speed(self) -> dict[str, float]:
         """What was said about the speed."""
@@ -97,7 +98,7 @@ def parse(arguments: list[str]) -> Pretrain:
     if method not in CONFIGS:
         raise UserError(f"no such method: {method}", nearest(method, CONFIGS) or f"Known methods: {', '.join(CONFIGS)}.")
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--preset", default=DEFAULT_PRESET)
+    first.add_argument("--preset", default=default_preset(method))
     first.add_argument("--config", type=Path)
     known, _ = first.parse_known_args(rest)
     config = recipe(method, known.preset, read_yaml(known.config) if known.config else None)

@@ -18,7 +18,7 @@ class Predict:
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run folder."""
     image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
-    """Radiograph, PNG, JPEG or DICOM."""
+    """Radiograph, PNG, JPEG or DICOM; for a model of CT volumes NIfTI, NRRD or MetaImage."""
     prompt: tuple[str, ...]
     """What to ask, e.g. --prompt "pleural effusion" "no pleural effusion"."""
     checkpoint: str = "best"
@@ -26,9 +26,9 @@ class Predict:
 
     def run(self) -> None:
         """Print the prompts, best first."""
-        from lingula.inference import Model
+        from lingula.inference import load_model
 
-        matches = Model.load(self.folder, self.checkpoint).predict(self.image, self.prompt)
+        matches = load_model(self.folder, self.checkpoint).predict(self.image, self.prompt)
         for match in matches:
             print(f"{match.probability:6.1%}  cosine {match.similarity:+.3f}  {match.prompt}")
 
@@ -50,11 +50,11 @@ class Embed:
 
     def run(self) -> None:
         """Embed and write."""
-        from lingula.data.store import Store
+        from lingula.data.open_store import open_store
         from lingula.evaluation.export import write_embeddings
-        from lingula.inference import Model
+        from lingula.inference import load_model
 
-        written = write_embeddings(Model.load(self.folder, self.checkpoint), Store.open(self.store), self.out, self.split)
+        written = write_embeddings(load_model(self.folder, self.checkpoint), open_store(self.store), self.out, self.split)
         print(f"{self.out}: {written:,} images")
 
 

@@ -26,6 +26,7 @@ from lingula.data.samples import BatchOrder
 from lingula.data.text.views import TextView, choose_view
 
 if TYPE_CHECKING:
+    from lingula.data.report_plan import ReportPlan
     from lingula.data.store_table import StoreTable
 
 AHEAD = 3
@@ -37,16 +38,24 @@ class TextPlan:
     """Which texts the samples get, and in which form.
 
     Args:
-        view: The whole report, a sentence, or either.
+        view: The whole report, a sentence, or either; where `reports` varies reports, that counts instead.
         sections: Sections of the report in use; None: all.
         lookup: Texts to their cached features, where the text encoder is frozen.
         tokenise: Texts to tokens, where it is trained.
+        reports: What a method reads of reports beside that; None: nothing.
     """
 
     view: TextView
     sections: Sequence[str] | None = None
     lookup: Callable[[list[str]], TextFeatures] | None = None
     tokenise: Callable[[list[str]], Tokens] | None = None
+    reports: ReportPlan | None = None
+
+    def draw(self, store: StoreTable, row: int, key: tuple[int | str, ...]) -> str:
+        """Draw the text of a sample."""
+        if self.reports is not None and self.reports.variation is not None:
+            return self.reports.varied(store, row, self.sections, key)
+        return choose_view(store.text(row, self.sections), self.view, random_generator(*key, "text"))
 
 
 class SampleTransform(Protocol):
@@ -82,23 +91,22 @@ class BatchBuilder:
         row_ids, study_ids = self.store.column("row_id"), self.store.column("study_id")
         keys: list[tuple[int | str, ...]] = [(self.seed, epoch, row_ids[row]) for row in rows]
         images = self.transform.load(self.store, rows, keys if self.augment else None)
-        batch = Batch(study_ids=[study_ids[row] for row in rows], images=images)
+        drawn = [random_key(*key, "method") for key in keys]
+        batch = Batch(study_ids=[study_ids[row] for row in rows], images=images, keys=drawn)
         if self.findings:
             batch = replace(batch, labels=torch.from_numpy(self.store.labels(rows, self.findings)))
         return batch if self.text is None else self._with_text(batch, rows, keys, self.text)
 
     def _with_text(self, batch: Batch, rows: RowNumbers, keys: list[tuple[int | str, ...]], plan: TextPlan) -> Batch:
-        texts = [
-            choose_view(self.store.text(int(row), plan.sections), plan.view, random_generator(*key, "text"))
-            for row, key in zip(rows, keys, strict=True)
-        ]
-        return replace(
+        texts = [plan.draw(self.store, int(row), key) for row, key in zip(rows, keys, strict=True)]
+        batch = replace(
             batch,
             texts=texts,
             groups=torch.tensor([random_key(text) for text in texts]),
             text_features=plan.lookup(texts) if plan.lookup else None,
             tokens=plan.tokenise(texts) if plan.tokenise else None,
         )
+        return batch if plan.reports is None else plan.reports.fill(batch, self.store, rows, plan.sections, keys)
 
 
 @dataclass(frozen=True)

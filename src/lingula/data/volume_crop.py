@@ -16,6 +16,7 @@ from lingula.core.randomness import keyed_uniforms
 from lingula.core.types import RowNumbers, VolumeMask, Volumes
 from lingula.data.volume_crop_config import VolumeCropConfig
 from lingula.data.volume_store import VolumeStore
+from lingula.data.volumes_in_memory import ReadableVolumes
 
 Key: TypeAlias = tuple[int | str, ...]
 Numbers: TypeAlias = NDArray[np.int64]
@@ -33,7 +34,7 @@ class VolumeCrop:
     def __init__(self, config: VolumeCropConfig | None = None) -> None:
         self.config = config or VolumeCropConfig()
 
-    def load(self, store: VolumeStore, rows: RowNumbers | Sequence[int], keys: Sequence[Key] | None) -> Volumes:
+    def load(self, store: ReadableVolumes, rows: RowNumbers | Sequence[int], keys: Sequence[Key] | None) -> Volumes:
         """Read one crop per row, `batch 1 x y z`, float32 in [-1, 1].
 
         Args:
@@ -110,7 +111,7 @@ class VolumeCrop:
         seen[inside] = found
         return seen if key is None else np.ascontiguousarray(self._mirrored(seen, _draw(key)))
 
-    def _varied(self, store: VolumeStore, row: int, key: Key) -> Float[np.ndarray, "x y z"]:
+    def _varied(self, store: ReadableVolumes, row: int, key: Key) -> Float[np.ndarray, "x y z"]:
         draw = _draw(key)
         crop = self._seen(store, row, *self._placed(store.shape(row), draw), draw)
         return np.ascontiguousarray(self._mirrored(crop, draw))
@@ -132,7 +133,7 @@ class VolumeCrop:
 
     def _seen(
         self,
-        store: VolumeStore,
+        store: ReadableVolumes,
         row: int,
         start: Numbers,
         shape: tuple[int, int, int],

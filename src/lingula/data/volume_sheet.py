@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from lingula.core.files import atomic_file
-from lingula.core.types import VolumeMask
+from lingula.core.types import Pixels, VolumeMask
 from lingula.data.contact_sheet import (
     ACCENT,
     BACKGROUND,
@@ -29,6 +29,8 @@ from lingula.data.contact_sheet import (
 from lingula.data.lettering import font, wrap
 from lingula.data.store_schema import StoredVolumeRegion
 from lingula.data.study import Split
+from lingula.data.volume_grid import orient
+from lingula.data.volume_reader import Volume
 from lingula.data.volume_store import VolumeStore
 
 SIDE = 300
@@ -59,6 +61,17 @@ class Window:
         shares = (hounsfield.astype(np.float32) - (self.level - self.width / 2)) / self.width
         grey: np.ndarray = np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
         return grey
+
+
+def coronal_plane(volume: Volume, window: Window | None = None) -> Pixels:
+    """Return the plane in the middle, seen from the front, head up, with square pixels, uint8."""
+    turned = orient(volume, "RAS")
+    grey = (window or Window()).grey(lay_plane(turned.voxels, PLANES["coronal"][0], turned.voxels.shape[1] // 2))
+    x, _, z = turned.spacing.tolist()
+    height, width = grey.shape
+    least = min(x, z)
+    shown = Image.fromarray(grey).resize((round(width * x / least), round(height * z / least)), Image.Resampling.BILINEAR)
+    return np.asarray(shown)
 
 
 @dataclass(frozen=True)

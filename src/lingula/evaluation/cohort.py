@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from lingula.core.errors import UserError, nearest
-from lingula.data.store import Store
 from lingula.data.store_table import StoreTable
+from lingula.data.volume_store import VolumeStore
 from lingula.evaluation.arrays import ImageTargets
 from lingula.evaluation.config import EvaluateConfig
+from lingula.evaluation.encoder import radiographs
 
 COLUMNS = ("row_id", "study_id", "patient_id", "split", "modality", "projection", "licence")
 AGE_BANDS = ((0, "0-17"), (18, "18-39"), (40, "40-64"), (65, "65+"))
@@ -125,7 +126,7 @@ def folds_by_patient(patients: Sequence[str], folds: int, seed: int) -> np.ndarr
     return result
 
 
-def data_counts(store: Store) -> dict[str, Any]:
+def data_counts(store: StoreTable) -> dict[str, Any]:
     """Count images, patients and texts per split, labels per finding, and what was quarantined."""
     splits, patients = np.array(store.column("split")), np.array(store.column("patient_id"))
     with_text = np.zeros(len(store), bool)
@@ -145,7 +146,7 @@ def data_counts(store: Store) -> dict[str, Any]:
     return {
         "store": store.name,
         "fingerprint": store.fingerprint,
-        "size": int(store.size),
+        "size": store.summary() if isinstance(store, VolumeStore) else int(radiographs(store).size),
         "phantom": is_phantom(store.name),
         "splits": per_split,
         "quarantined": int(store.quarantine.num_rows),

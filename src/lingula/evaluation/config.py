@@ -17,6 +17,8 @@ from lingula.evaluation.segment_config import SegmentConfig
 TaskName = Literal[
     "zero-shot", "probe", "fine-tune", "retrieve", "geometry", "supervised", "segment", "detect", "ground", "generate"
 ]
+SeenOfVolumes = Literal["whole", "windows", "centre"]
+"""What an encoder is shown of a CT volume: all of it, all of it window by window, or the crop in the middle."""
 ScorerName = Literal["mgca", "strict"]
 DenseScores = Literal["dense-max", "dense-mean", "dense-attention"]
 ZeroShotScores = Literal["pooled", "dense-max", "dense-mean", "dense-attention"]
@@ -29,6 +31,8 @@ class EvaluateConfig(Config):
     """Folder of the store."""
     task: tuple[TaskName, ...] = ("zero-shot", "probe", "retrieve")
     """Which tasks to run."""
+    volumes: SeenOfVolumes = "whole"
+    """What is shown of a CT volume: all of it, all of it in windows of the training's crops, or the crop in the middle."""
     split: Literal["train", "val", "test"] = "test"
     """Split whose rows are scored; thresholds and hyper-parameters always come from val."""
     label: tuple[str, ...] = ()

@@ -10,9 +10,9 @@ import numpy as np
 
 from lingula.core.files import atomic_file, sha256_of
 from lingula.core.progress import ProgressBar
-from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
 from lingula.evaluation.arrays import EncodedFeatures, EncodedLatents
-from lingula.evaluation.encoder import Encoder
+from lingula.evaluation.encoder import Encoder, embed_block
 
 BLOCK = 128
 """Images handed to the encoder at once."""
@@ -42,7 +42,7 @@ class ImageEmbeddings:
         return ImageEmbeddings(self.features[places], self.latents[places], np.asarray(rows))
 
 
-def embed(encoder: Encoder, store: Store, rows: np.ndarray, cache: Path | None = None) -> ImageEmbeddings:
+def embed(encoder: Encoder, store: StoreTable, rows: np.ndarray, cache: Path | None = None) -> ImageEmbeddings:
     """Embed rows of a store, reading what is already on disk.
 
     The cache is keyed by the fingerprints of the encoder and the store: a changed model never reads stale numbers. An
@@ -56,7 +56,7 @@ def embed(encoder: Encoder, store: Store, rows: np.ndarray, cache: Path | None =
     """
     rows = np.unique(rows)
     if cache is None:
-        parts = [encoder.embed_pixels([store.pixels(int(row)) for row in block]) for block in blocks(rows, encoder.name)]
+        parts = [embed_block(encoder, store, block) for block in blocks(rows, encoder.name)]
         features, latents = (np.concatenate([part[i] for part in parts]) for i in range(2))
         return ImageEmbeddings(features.astype(np.float32), latents.astype(np.float32), rows)
     folder = cache / "embeddings" / sha256_of(encoder.fingerprint, store.fingerprint)[:16]
@@ -75,12 +75,12 @@ def _read_done(folder: Path, rows: int) -> np.ndarray:
     return done
 
 
-def _fill(encoder: Encoder, store: Store, missing: np.ndarray, folder: Path, done: np.ndarray) -> None:
+def _fill(encoder: Encoder, store: StoreTable, missing: np.ndarray, folder: Path, done: np.ndarray) -> None:
     """Embed the missing rows into the arrays on disk; a row counts as done only after its numbers are flushed."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays: list[np.memmap[tuple[int, int], np.dtype[np.float32]]] = []
     for index, block in enumerate(blocks(missing, encoder.name)):
-        values = encoder.embed_pixels([store.pixels(int(row)) for row in block])
+        values = embed_block(encoder, store, block)
         if not arrays:
             fresh = not done.any()
             paths = folder / "features.npy", folder / "latents.npy"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from lingula.core.errors import UserError
-from lingula.core.types import Pixels
+from lingula.core.types import Pixels, RowNumbers
+from lingula.data.store import Store
+from lingula.data.store_schema import KINDS
+from lingula.data.store_table import StoreTable
+from lingula.data.volume_store import VolumeStore
 from lingula.evaluation.arrays import AttentionGrids, DenseLatents, EncodedFeatures, EncodedLatents, ImageScores, TextLatents
 
 if TYPE_CHECKING:
@@ -31,10 +35,6 @@ class Encoder(Named, Protocol):
     findings: list[str]
     """What a supervised model classifies; empty for the others."""
 
-    def embed_pixels(self, pixels: Sequence[Pixels]) -> tuple[EncodedFeatures, EncodedLatents]:
-        """Return features before projection, and L2-normalised latents (no columns for a model without text)."""
-        ...
-
     def encode_text(self, texts: Sequence[str]) -> TextLatents:
         """Return L2-normalised latents of texts."""
         ...
@@ -42,6 +42,50 @@ class Encoder(Named, Protocol):
     def classify(self, features: EncodedFeatures) -> ImageScores:
         """Return a supervised model's logits."""
         ...
+
+
+@runtime_checkable
+class RadiographModel(Protocol):
+    """An encoder of radiographs."""
+
+    def embed_pixels(self, pixels: Sequence[Pixels]) -> tuple[EncodedFeatures, EncodedLatents]:
+        """Return features before projection, and L2-normalised latents (no columns for a model without text)."""
+        ...
+
+
+@runtime_checkable
+class VolumeEncoding(Protocol):
+    """An encoder of CT volumes."""
+
+    def embed_rows(self, store: VolumeStore, rows: RowNumbers) -> tuple[EncodedFeatures, EncodedLatents]:
+        """Return features before projection, and L2-normalised latents, of volumes of a store."""
+        ...
+
+
+def radiographs(store: StoreTable) -> Store:
+    """Return the same store, known to hold radiographs.
+
+    Raises:
+        UserError: It holds CT volumes.
+    """
+    if isinstance(store, VolumeStore):
+        raise UserError(f"store {store.path} holds CT volumes; this needs radiographs", "Give a store of radiographs.")
+    return cast("Store", store)
+
+
+def embed_block(encoder: Encoder, store: StoreTable, rows: RowNumbers) -> tuple[EncodedFeatures, EncodedLatents]:
+    """Embed some images of a store of either kind.
+
+    Raises:
+        UserError: The encoder reads the other kind.
+    """
+    if isinstance(store, VolumeStore):
+        if isinstance(encoder, VolumeEncoding):
+            return encoder.embed_rows(store, rows)
+    elif isinstance(encoder, RadiographModel):
+        return encoder.embed_pixels([radiographs(store).pixels(int(row)) for row in rows])
+    problem = f"store {store.path} holds {KINDS[store.kind]}, which the {encoder.name} model does not read"
+    raise UserError(problem, "Give a store of the kind that it was trained on.")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from lingula.core.errors import UserError, nearest
 from lingula.core.files import write_json
-from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
+from lingula.data.volume_store import VolumeStore
 from lingula.evaluation.cohort import data_counts
 from lingula.evaluation.comparison import paired_difference
 from lingula.evaluation.config import EvaluateConfig
@@ -30,7 +31,10 @@ TASKS = {
 }
 """Task to the module that holds its `run`; a new task is one line here."""
 
-Task = Callable[[Encoder, Store, EvaluateConfig, Path | None], TaskResult]
+ON_VOLUMES = {"zero-shot", "probe", "retrieve", "geometry", "segment", "generate"}
+"""Tasks that run on CT volumes."""
+
+Task = Callable[[Encoder, StoreTable, EvaluateConfig, Path | None], TaskResult]
 
 DATA = "data.json"
 DIFFERENCE = "against_start.json"
@@ -50,7 +54,7 @@ def task(name: str) -> Task:
 
 
 def evaluate(
-    encoder: Encoder, store: Store, config: EvaluateConfig, folder: Path, start: Encoder | None = None, samples: bool = True
+    encoder: Encoder, store: StoreTable, config: EvaluateConfig, folder: Path, start: Encoder | None = None, samples: bool = True
 ) -> dict[str, TaskResult]:
     """Run the tasks; leave `TASK/result.json` and `TASK/predictions.parquet`, the data counts and a few samples in a folder.
 
@@ -66,6 +70,9 @@ def evaluate(
         UserError: A task cannot be run on this store with this model.
     """
     results: dict[str, TaskResult] = {}
+    if isinstance(store, VolumeStore) and (left := [name for name in config.task if name not in ON_VOLUMES]):
+        problem = f"the task {left[0]} runs on radiographs, and {store.path} holds CT volumes"
+        raise UserError(problem, f"On CT volumes run: {', '.join(sorted(ON_VOLUMES))}.")
     write_json(folder / DATA, data_counts(store))
     for name in config.task:
         run = task(name)

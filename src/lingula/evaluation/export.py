@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lingula.core.files import atomic_file
-from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
 from lingula.data.study import Split
 from lingula.evaluation.embeddings import embed
 from lingula.evaluation.encoder import Encoder
@@ -17,7 +17,7 @@ from lingula.evaluation.encoder import Encoder
 TEXT_BLOCK = 256
 
 
-def write_embeddings(encoder: Encoder, store: Store, path: Path, split: Split | None = None) -> int:
+def write_embeddings(encoder: Encoder, store: StoreTable, path: Path, split: Split | None = None) -> int:
     """Write one row per image and return how many.
 
     Columns: row_id, study_id, patient_id, split, `features` (before projection), `latent` and `text_latent` (L2-normalised;
@@ -45,7 +45,7 @@ def write_embeddings(encoder: Encoder, store: Store, path: Path, split: Split | 
     return len(rows)
 
 
-def _text_latents(encoder: Encoder, store: Store, rows: np.ndarray) -> list[np.ndarray | None]:
+def _text_latents(encoder: Encoder, store: StoreTable, rows: np.ndarray) -> list[np.ndarray | None]:
     texts = [store.text(int(row)) for row in rows]
     distinct = sorted({text for text in texts if text})
     latents = [encoder.encode_text(distinct[start : start + TEXT_BLOCK]) for start in range(0, len(distinct), TEXT_BLOCK)]

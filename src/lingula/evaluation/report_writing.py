@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lingula.core.progress import ProgressBar
 from lingula.core.randomness import random_generator
-from lingula.core.types import RowNumbers, VolumeTokens
+from lingula.core.types import RowNumbers, Volumes, VolumeTokens
 from lingula.data.volume_store import VolumeStore
 from lingula.evaluation.arrays import EncodedLatents
 from lingula.evaluation.generate_config import GenerateConfig, WayName
@@ -93,10 +93,19 @@ def see_volumes(
         for start in range(0, len(rows), size):
             some = [int(row) for row in rows[start : start + size]]
             with torch.inference_mode():
-                features = writer.tower.features(writer.crop.evaluate(store, some).to(device))
+                shown = writer.crop.evaluate(store, some).to(device)
+                features = writer.tower.features(shown, _window(writer, shown))
                 pooled = torch.nn.functional.normalize(writer.tower.pooled(features).float(), dim=1)
             yield some, Seen(features.flatten(2).transpose(1, 2), pooled)
             bar.advance(len(some))
+
+
+def _window(writer: ReportWriter, shown: Volumes) -> tuple[int, int, int] | None:
+    """The writer's window, but no larger than the volume."""
+    if writer.window is None:
+        return None
+    x, y, z = (min(side, there) for side, there in zip(writer.window, shown.shape[2:], strict=True))
+    return x, y, z
 
 
 def nearest_reports(

@@ -10,7 +10,7 @@ from lingula.evaluation.run_view import RunView
 from lingula.evaluation.tables import results_for
 from lingula.models.text_recipes import RECIPES
 
-SHOWN_SETTINGS = ("method", "image_encoder", "text_encoder", "data", "augment", "optimisation", "runtime")
+SHOWN_SETTINGS = ("method", "image_encoder", "text_encoder", "data", "augment", "crop", "optimisation", "runtime")
 
 
 def run_facts(run: RunView) -> list[tuple[str, str]]:
@@ -20,8 +20,9 @@ def run_facts(run: RunView) -> list[tuple[str, str]]:
     started, samples = _group(run.environment, "starting_weights"), _group(run.environment, "samples")
     facts = [
         ("Method", run.method),
-        ("Image encoder", f"{image.get('name', '–')}, {data.get('image_size', '–')} px"),
-        ("Weights", _weights(image, started)),
+        ("Image encoder", _volume_encoder(run) or f"{image.get('name', '–')}, {data.get('image_size', '–')} px"),
+        ("Orientation", _orientation(run)),
+        ("Weights", _weights({} if _orientation(run) else image, started)),
         ("Text encoder", "none" if run.method == "supervised" else _text_encoder(text)),
         ("Parameters", parameters_of(run)),
         ("Trained on", str(samples.get("summary") or "")),
@@ -35,6 +36,24 @@ def run_facts(run: RunView) -> list[tuple[str, str]]:
         if value is not None:
             facts.append((label, str(value)[: 12 if label == "Commit" else 60]))
     return [(label, value) for label, value in facts if value]
+
+
+def _orientation(run: RunView) -> str:
+    """Write where the axes of the volumes point; nothing for radiographs."""
+    name = str(_group(run.environment, "reading").get("orientation") or "")
+    ends = {"RAS": "right, front, head", "SAR": "head, front, right"}
+    return f"{name} (x, y, z run to the {ends[name]})" if name in ends else name
+
+
+def _volume_encoder(run: RunView) -> str:
+    """Write which encoder reads CT volumes, its crops and voxels; nothing for radiographs."""
+    if not _orientation(run):
+        return ""
+    method, crop, reading = _group(run.config, "method"), _group(run.config, "crop"), _group(run.environment, "reading")
+    encoder = _group(method, "encoder")
+    size = method.get("size") or f"{encoder.get('embed_dim')} features, {encoder.get('depth')} blocks"
+    voxels = "as they came" if reading.get("spacing") is None else f"{reading['spacing']} mm"
+    return f"3-D vision transformer, {size}; crops of {crop.get('size')} voxels, {voxels}"
 
 
 def _weights(image: Mapping[str, Any], started: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from lingula.core.config import read_yaml
 from lingula.core.errors import UserError
 from lingula.core.files import read_json, read_json_lines
-from lingula.data.store import Store
+from lingula.data.open_store import open_store
 from lingula.data.store_schema import STORE_FILE
 from lingula.evaluation.cohort import data_counts, is_phantom
 from lingula.evaluation.evaluate import DATA, DIFFERENCE, TASKS
@@ -97,7 +97,7 @@ def _count_store(config: dict[str, Any]) -> dict[str, Any]:
     """Count the store that the run was trained on; nothing where it is no longer there."""
     data = config.get("data")
     store = Path(str(data.get("store", ""))) if isinstance(data, dict) else Path()
-    return data_counts(Store.open(store)) if (store / STORE_FILE).is_file() else {}
+    return data_counts(open_store(store)) if (store / STORE_FILE).is_file() else {}
 
 
 def _optional(path: Path) -> Any:

@@ -14,12 +14,14 @@ from pydantic import Field
 from lingula.core.config import Config
 from lingula.core.files import read_json, write_json
 from lingula.core.types import Pixels, RowNumbers
-from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
+from lingula.data.volume_sheet import coronal_plane
+from lingula.data.volume_store import VolumeStore
 from lingula.evaluation.arrays import EncodedLatents, ImageScores
 from lingula.evaluation.cohort import is_phantom, select_rows
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.embeddings import ImageEmbeddings, embed
-from lingula.evaluation.encoder import Encoder
+from lingula.evaluation.encoder import Encoder, radiographs
 from lingula.evaluation.overlays import eight_bits
 from lingula.evaluation.prompts import NORMAL, choose_prompts, encode_prompts, phantom_prompts
 from lingula.evaluation.tasks.retrieve import draw_rows, group_texts, text_gallery, text_key
@@ -66,7 +68,7 @@ class Sample(Config):
     fetched: list[Fetched] = Field(default_factory=list)
 
 
-def collect_samples(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | None = None) -> list[Sample]:
+def collect_samples(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path | None = None) -> list[Sample]:
     """Draw a few images by seed (the same for every encoder) and note what the model says about them.
 
     Findings are ordered by how unusually high the image scores among reference images, because cosines of different
@@ -95,7 +97,7 @@ def collect_samples(encoder: Encoder, store: Store, config: EvaluateConfig, cach
     return [
         Sample(
             row_id=str(ids[row]),
-            image=png_base64(store.pixels(int(row))),
+            image=png_base64(_pixels(store, int(row))),
             present=[f for f, v in zip(findings, store.labels([row], findings)[0], strict=True) if v == 1] if findings else [],
             text=store.text(int(row), config.sections or None),
             said=said[place],
@@ -105,7 +107,7 @@ def collect_samples(encoder: Encoder, store: Store, config: EvaluateConfig, cach
     ]
 
 
-def choose_samples(store: Store, rows: RowNumbers, seed: int) -> RowNumbers:
+def choose_samples(store: StoreTable, rows: RowNumbers, seed: int) -> RowNumbers:
     """Draw rows by seed, three in four with a finding where there are so many; it does not look at any model."""
     order = np.random.default_rng(seed).permutation(rows)
     findings = [f for f in store.findings if f.lower() not in NORMAL]
@@ -116,7 +118,7 @@ def choose_samples(store: Store, rows: RowNumbers, seed: int) -> RowNumbers:
 
 
 def _score(
-    encoder: Encoder, store: Store, config: EvaluateConfig, findings: list[str], images: ImageEmbeddings
+    encoder: Encoder, store: StoreTable, config: EvaluateConfig, findings: list[str], images: ImageEmbeddings
 ) -> tuple[list[str], ImageScores]:
     """Score findings by a supervised model's logits, else by prompts; no findings where neither is possible."""
     if encoder.findings:
@@ -129,7 +131,9 @@ def _score(
     return findings, prompt_scores(images.latents, *sides)
 
 
-def _say(store: Store, chosen: RowNumbers, findings: list[str], reference: ImageScores, scores: ImageScores) -> list[list[Said]]:
+def _say(
+    store: StoreTable, chosen: RowNumbers, findings: list[str], reference: ImageScores, scores: ImageScores
+) -> list[list[Said]]:
     """Order the findings of each chosen image by the share of reference images that score lower."""
     if not findings:
         return [[] for _ in chosen]
@@ -144,7 +148,7 @@ def _say(store: Store, chosen: RowNumbers, findings: list[str], reference: Image
 
 
 def _fetch(
-    encoder: Encoder, store: Store, config: EvaluateConfig, latents: EncodedLatents, chosen: RowNumbers, gallery: RowNumbers
+    encoder: Encoder, store: StoreTable, config: EvaluateConfig, latents: EncodedLatents, chosen: RowNumbers, gallery: RowNumbers
 ) -> list[list[Fetched]]:
     """Fetch the closest report of the gallery for each chosen image."""
     if not latents.shape[1] or not len(gallery):
@@ -157,6 +161,14 @@ def _fetch(
         right = text_key(texts[best]) == text_key(store.text(int(row), config.sections or None))
         fetched.append([Fetched(text=texts[best], similarity=float(values[best]), right=right)])
     return fetched
+
+
+def _pixels(store: StoreTable, row: int) -> Pixels:
+    """Grey values to show: a radiograph as it is, of a CT volume the coronal plane in its middle."""
+    if isinstance(store, VolumeStore):
+        plane: Pixels = coronal_plane(store.volume(row))
+        return plane
+    return radiographs(store).pixels(row)
 
 
 def png_base64(pixels: Pixels) -> str:

@@ -54,14 +54,14 @@ class ColipriMethod(Method):
     def __init__(self, config: ColipriMethodConfig, text_encoder: TextEncoder) -> None:
         super().__init__()
         self.config, self.text_encoder = config, TextTower(text_encoder, config.text_pooler_heads)
-        encoder, latent = VolumeEncoder(config.encoder), self.text_encoder.dimension
+        encoder, latent = VolumeEncoder(config.volume_encoder), self.text_encoder.dimension
         self.image_encoder = VolumeTower(encoder, latent, config.image_pooler_heads)
         self.report_decoder: ReportDecoder | None = None
         self.masked_decoder: MaskedDecoder | None = None
         if config.report_weight:
             self.report_decoder = ReportDecoder(config.report_decoder, self.text_encoder.words, encoder.dimension)
         if config.masked_weight:
-            self.masked_decoder = MaskedDecoder(config.encoder, config.masked_decoder_blocks, config.masked_decoder_width)
+            self.masked_decoder = MaskedDecoder(config.volume_encoder, config.masked_decoder_blocks, config.masked_decoder_width)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
 
     @property
@@ -166,9 +166,9 @@ class ColipriMethod(Method):
         """Mean of the encoder's tokens, before projection."""
         return self.image_encoder.features(images).mean(dim=(2, 3, 4))
 
-    def features_and_latents(self, images: Volumes) -> tuple[ImageFeatures, Latents]:
-        """Mean token, and the pooled vector in the shared space, L2-normalised."""
-        features = self.image_encoder.features(images)
+    def features_and_latents(self, images: Volumes, window: tuple[int, int, int] | None = None) -> tuple[ImageFeatures, Latents]:
+        """Mean token, and the pooled vector in the shared space, L2-normalised; with a window, of each window's tokens."""
+        features = self.image_encoder.features(images, window)
         return features.mean(dim=(2, 3, 4)), unit_vectors(self.image_encoder.pooled(features))
 
     def encode_text(self, features: TextFeatures) -> Latents:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from lingula.core.config import Config, merged
 from lingula.models.report_decoder_config import ReportDecoderConfig
-from lingula.models.volume_config import Positive, VolumeEncoderConfig
+from lingula.models.volume_config import SIZES, Positive, VolumeEncoderConfig, VolumeSize
 
 
 class ColipriMethodConfig(Config):
@@ -22,6 +22,8 @@ class ColipriMethodConfig(Config):
     """Which method this is."""
     encoder: VolumeEncoderConfig = VolumeEncoderConfig()
     """The volume encoder; Primus-M as released."""
+    size: VolumeSize | None = None
+    """A named size, whose width, depth, heads and stochastic depth replace those of `encoder`: tiny (ours), small, or M."""
     image_pooler_heads: Positive = 12
     """Attention heads of the image pooling; as released."""
     text_pooler_heads: Positive = 12
@@ -53,9 +55,20 @@ class ColipriMethodConfig(Config):
     masked_decoder_width: int | None = Field(default=None, ge=6)
     """Features of its tokens; nothing: the encoder's, as in nnSSL."""
 
+    @property
+    def volume_encoder(self) -> VolumeEncoderConfig:
+        """The volume encoder, of the named size where one is given."""
+        if self.size is None:
+            return self.encoder
+        named = SIZES[self.size]
+        sizes = {name: getattr(named, name) for name in ("embed_dim", "depth", "num_heads", "drop_path")}
+        return self.encoder.model_copy(update=sizes)
+
 
 _COMMON: dict[str, Any] = {
     "method": {"name": "colipri"},
+    "data": {"text_view": "varied"},
+    "crop": {"size": 160},
     "text_encoder": {"name": "cxr-bert-specialized", "frozen": False},
     "optimisation": {
         "batch_size": 64,
@@ -70,14 +83,28 @@ _COMMON: dict[str, Any] = {
 _R: dict[str, Any] = {"method": {"report_weight": 1.0}}
 _M: dict[str, Any] = {"method": {"masked_weight": 1.0}}
 
+_TINY: dict[str, Any] = {
+    "method": {
+        "size": "tiny",
+        "image_pooler_heads": 4,
+        "text_pooler_heads": 4,
+        "report_decoder": {"width": 128, "layers": 2, "heads": 4, "max_tokens": 128},
+    },
+    "crop": {"size": 48},
+    "text_encoder": {"name": "small", "small": {"layers": 1}},
+    "optimisation": {"steps": 300, "batch_size": 16, "micro_batch_size": None, "learning_rate": 5e-4},
+    "runtime": {"precision": "fp32", "log_every": 10, "validate_every": 100, "checkpoint_every": 10_000},
+}
+
 PRESETS: dict[str, dict[str, Any]] = {
     "c": _COMMON,
     "cr": merged(_COMMON, _R),
     "cm": merged(_COMMON, _M),
     "crm": merged(_COMMON, _R, _M),
+    "tiny": merged(_COMMON, _R, _M, _TINY),
 }
 """The published variants: contrast (c), with report generation (r), with masked-image modelling (m); opposite sentences in all.
 
-Their encoders are those of the released model. Batch, learning rate and schedule are ours; weight decay and clipping are those of
-nnSSL, which COLIPRI builds on.
+Their encoders are those of the released model. Crop, batch, learning rate and schedule are ours; weight decay and clipping are
+those of nnSSL, which COLIPRI builds on. `tiny` is all of it (crm) in a size for two processor cores, wholly ours.
 """

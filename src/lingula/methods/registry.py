@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from lingula.core.config import Config
 from lingula.core.errors import UserError, nearest
-from lingula.methods import clip_config, g2d_config, m_flag_config, supervised_config
+from lingula.methods import clip_config, colipri_config, g2d_config, m_flag_config, supervised_config
 from lingula.methods.clip_config import ClipConfig
+from lingula.methods.colipri_config import ColipriMethodConfig
 from lingula.methods.g2d_config import G2DConfig
 from lingula.methods.m_flag_config import MFlagConfig
 from lingula.methods.supervised_config import SupervisedConfig
@@ -23,6 +24,7 @@ CONFIGS: dict[str, type[Config]] = {
     "m-flag": MFlagConfig,
     "g2d": G2DConfig,
     "supervised": SupervisedConfig,
+    "colipri": ColipriMethodConfig,
 }
 """Method name to its configuration."""
 
@@ -31,7 +33,19 @@ _PRESETS = {
     "m-flag": m_flag_config.PRESETS,
     "g2d": g2d_config.PRESETS,
     "supervised": supervised_config.PRESETS,
+    "colipri": colipri_config.PRESETS,
 }
+_DEFAULT_PRESETS = {"colipri": "crm"}
+
+
+def default_preset(name: str) -> str:
+    """Preset of a method where none is named: our own numbers, or the variant that was released."""
+    return _DEFAULT_PRESETS.get(name, "sound")
+
+
+def reads_volumes(method: Config) -> bool:
+    """Whether a method is trained on CT volumes (else on radiographs)."""
+    return isinstance(method, ColipriMethodConfig)
 
 
 def presets(name: str) -> Mapping[str, dict[str, Any]]:
@@ -68,6 +82,12 @@ def build(
         ValueError: A method with text is given neither a text encoder nor the size of its features, or the image size is
             missing.
     """
+    if isinstance(method, ColipriMethodConfig):
+        from lingula.methods.colipri import ColipriMethod
+
+        if text_encoder is None:
+            raise UserError("COLIPRI trains its text encoder, but this one is frozen", "Set text_encoder.frozen to false.")
+        return ColipriMethod(method, text_encoder)
     from lingula.models.radiograph_encoder import RadiographEncoder
 
     if isinstance(method, SupervisedConfig):

@@ -15,14 +15,19 @@ from lingula.core.errors import UserError
 from lingula.core.randomness import random_key
 from lingula.core.types import RowNumbers
 from lingula.data.augment import ImageTransform
-from lingula.data.loader import BatchBuilder, TextPlan, TrainingLoader
+from lingula.data.loader import BatchBuilder, SampleTransform, TextPlan, TrainingLoader
+from lingula.data.mixed_loader import MixedLoader
 from lingula.data.samples import BatchOrder, describe_pairs, fixed_batches, labelled_rows, paired_rows
-from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
+from lingula.data.text.views import TextView
+from lingula.data.volume_crop import VolumeCrop
+from lingula.data.volume_store import VolumeStore
 from lingula.methods.base import Method
-from lingula.methods.registry import build
+from lingula.methods.registry import build, reads_volumes
 from lingula.methods.supervised_config import SupervisedConfig
 from lingula.models.text_encoder import TextEncoder
 from lingula.training.config import DEFAULT_STEPS, OptimisationConfig, PretrainConfig
+from lingula.training.stores import images_only_order
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ def needs_text(method: Config) -> bool:
     return not isinstance(method, SupervisedConfig)
 
 
-def choose_samples(config: PretrainConfig, store: Store) -> Samples:
+def choose_samples(config: PretrainConfig, store: StoreTable) -> Samples:
     """Choose pairs, or labelled images for a method without text.
 
     Raises:
@@ -69,7 +74,7 @@ def choose_samples(config: PretrainConfig, store: Store) -> Samples:
     return Samples(train, validation, [], BatchOrder(train, batch_size, seed, studies), summary)
 
 
-def _labelled_samples(config: PretrainConfig, store: Store, findings: list[str]) -> Samples:
+def _labelled_samples(config: PretrainConfig, store: StoreTable, findings: list[str]) -> Samples:
     if not findings:
         raise UserError(f"store {store.path} has no labels, which {config.method.name} trains on", "Prepare it with labels.")
     train, validation = (labelled_rows(store, split, findings) for split in ("train", "val"))
@@ -95,27 +100,67 @@ def build_method(
     return build(config.method, config.image_encoder, trained, text_dimension, findings, config.data.image_size)
 
 
-def count_steps(config: OptimisationConfig, steps_per_epoch: int) -> int:
+def count_steps(config: OptimisationConfig, steps_per_epoch: float) -> int:
     """Return the optimiser steps of a run."""
     if config.steps is not None:
         return config.steps
     return max(round(config.epochs * steps_per_epoch), 1) if config.epochs is not None else DEFAULT_STEPS
 
 
+def steps_per_pass(config: PretrainConfig, samples: Samples) -> float:
+    """Return the steps in which all samples come once; those of images alone are counted in."""
+    share = 0.0 if config.data.images_only is None else config.data.images_only_share
+    return samples.order.steps_per_epoch / (1 - share)
+
+
+def fixed_view(config: PretrainConfig) -> TextView:
+    """Return the view of a report that is not varied: where it is, variants are made of the whole."""
+    return "report" if config.data.text_view == "varied" else config.data.text_view
+
+
+def sample_transform(config: PretrainConfig) -> SampleTransform:
+    """Return what makes a sample of a stored image: of a radiograph, or of a CT volume."""
+    if reads_volumes(config.method):
+        return VolumeCrop(config.crop)
+    return ImageTransform(config.augment, config.data.image_size)
+
+
 def training_loader(
-    config: PretrainConfig, store: Store, samples: Samples, text: TextPlan | None, world: World, pin: bool
+    config: PretrainConfig,
+    store: StoreTable,
+    samples: Samples,
+    text: TextPlan | None,
+    world: World,
+    pin: bool,
+    images_only: VolumeStore | None = None,
 ) -> TrainingLoader:
-    """Make this process's loader."""
-    transform = ImageTransform(config.augment, config.data.image_size)
-    builder = BatchBuilder(store, transform, config.runtime.seed, text, samples.findings)
-    return TrainingLoader(builder, samples.order, world, config.runtime.workers, pin)
+    """Make this process's loader.
+
+    Args:
+        config: Transform, batch, workers, share of images alone.
+        store: Where the samples are.
+        samples: Which they are.
+        text: How texts are given.
+        world: This process's place among all.
+        pin: Whether a GPU will fetch the batches.
+        images_only: Volumes that are learned from without text.
+
+    Raises:
+        UserError: There are fewer of these volumes than a batch needs.
+    """
+    transform, seed, workers = sample_transform(config), config.runtime.seed, config.runtime.workers
+    loader = TrainingLoader(BatchBuilder(store, transform, seed, text, samples.findings), samples.order, world, workers, pin)
+    if images_only is None:
+        return loader
+    order = images_only_order(config, images_only)
+    alone = TrainingLoader(BatchBuilder(images_only, transform, seed), order, world, workers, pin)
+    return MixedLoader(loader, alone, config.data.images_only_share)
 
 
 def validation_batches(
-    config: PretrainConfig, store: Store, samples: Samples, text: TextPlan | None
+    config: PretrainConfig, store: StoreTable, samples: Samples, text: TextPlan | None
 ) -> list[Callable[[], Batch]]:
     """Return functions that make the validation batches: not augmented, always the same samples and texts."""
-    transform = ImageTransform(config.augment, config.data.image_size)
-    builder = BatchBuilder(store, transform, config.runtime.seed, text, samples.findings, augment=False)
+    builder = BatchBuilder(store, sample_transform(config), config.runtime.seed, text, samples.findings, augment=False)
     size, most = config.optimisation.batch_size, config.runtime.validation_batches
     return [partial(builder, rows, 0) for rows in fixed_batches(samples.validation, size, most, config.runtime.seed)]

@@ -9,6 +9,8 @@ from pydantic import Field
 
 from lingula.core.config import Config
 from lingula.data.augment_config import AugmentConfig
+from lingula.data.text.report_augment_config import ReportAugmentConfig
+from lingula.data.volume_crop_config import VolumeCropConfig
 from lingula.methods.registry import CONFIGS
 from lingula.models.encoder_config import ImageEncoderConfig
 from lingula.models.text_config import TextEncoderConfig
@@ -32,9 +34,17 @@ class DataConfig(Config):
     """Side of the square image that the encoder sees, pixels."""
     sections: tuple[str, ...] | None = None
     """Which sections of the report are used, in this order; all of them where nothing is given."""
-    text_view: Literal["report", "sentence", "mixed", "affirmed"] = "mixed"
+    text_view: Literal["report", "sentence", "mixed", "affirmed", "varied"] = "mixed"
     """What a text is in training: the whole report, one sentence, either with equal chance, or what the report affirms,
-    without what it denies or calls normal."""
+    without what it denies or calls normal. `varied`, for CT: the report shuffled or cut short as `report_augment` says."""
+    report_augment: ReportAugmentConfig = ReportAugmentConfig()
+    """How reports are varied, where the text view is `varied`."""
+    statements: Path | None = None
+    """Short statements of the reports that were made elsewhere (JSON lines), for CT; nothing: they are cut by rules."""
+    images_only: Path | None = None
+    """Folder of a store of CT volumes whose training part is learned from without text, by masked-image modelling."""
+    images_only_share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of the steps that these volumes get, where there are any; ours."""
     pairing: Literal["all", "frontal", "one-per-epoch"] = "all"
     """Which images of a study meet its report: all, the frontal ones, or one drawn anew in every epoch."""
 
@@ -111,7 +121,11 @@ class PretrainConfig(Config):
     method: MethodConfig
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
+    """How radiographs are cropped and varied."""
+    crop: VolumeCropConfig = VolumeCropConfig()
+    """How CT volumes are cropped and varied; their voxel size is the store's."""
     image_encoder: ImageEncoderConfig = ImageEncoderConfig()
+    """The encoder of radiographs; that of CT volumes belongs to the method."""
     text_encoder: TextEncoderConfig = TextEncoderConfig()
     optimisation: OptimisationConfig = OptimisationConfig()
     runtime: RuntimeConfig = RuntimeConfig()

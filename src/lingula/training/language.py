@@ -11,7 +11,7 @@ import torch
 
 from lingula.core.files import atomic_folder, sha256_of
 from lingula.core.types import RowNumbers
-from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
 from lingula.data.text.views import TextView, text_views
 from lingula.methods.language_model import train_language_model
 from lingula.models.text_encoder import TextEncoder, load_text_encoder
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lingula.models.text_cache import TextCache
 
 
-def find_text_encoder(config: PretrainConfig, store: Store, rows: RowNumbers) -> TextEncoder:
+def find_text_encoder(config: PretrainConfig, store: StoreTable, rows: RowNumbers) -> TextEncoder:
     """Return the configured text encoder, its weights always trained ones.
 
     `small` is trained on the training rows' reports and their sentences; it is kept in the store's folder under a
@@ -47,31 +47,31 @@ def find_text_encoder(config: PretrainConfig, store: Store, rows: RowNumbers) ->
     return load_text_encoder(config.text_encoder.model_copy(update={"name": str(folder)}))
 
 
-def _reports(store: Store, rows: RowNumbers, sections: Sequence[str] | None) -> list[dict[str, str]]:
+def _reports(store: StoreTable, rows: RowNumbers, sections: Sequence[str] | None) -> list[dict[str, str]]:
     """Return the reports of some rows, once per study, in the chosen sections."""
     known, studies = store.column("sections"), store.column("study_id")
     found = {studies[row]: known[row] for row in rows.tolist() if store.text(int(row), sections)}
     return [{name: text for name, text in report.items() if sections is None or name in sections} for report in found.values()]
 
 
-def small_model_texts(config: PretrainConfig, store: Store, rows: RowNumbers) -> list[str]:
+def small_model_texts(config: PretrainConfig, store: StoreTable, rows: RowNumbers) -> list[str]:
     """List what the small model of these rows is trained on: reports and their sentences."""
     return distinct_texts(store, rows, config.data.sections, "mixed")
 
 
-def small_model_folder(config: PretrainConfig, store: Store, texts: Sequence[str]) -> Path:
+def small_model_folder(config: PretrainConfig, store: StoreTable, texts: Sequence[str]) -> Path:
     """Return where the small model of these texts and settings is kept, trained or not."""
     affirmed = str(config.data.text_view == "affirmed")
     key = sha256_of(config.text_encoder.small.model_dump_json(), str(config.runtime.seed), affirmed, *texts)
     return store.path / "language_models" / key[:16]
 
 
-def distinct_texts(store: Store, rows: RowNumbers, sections: Sequence[str] | None, view: TextView) -> list[str]:
+def distinct_texts(store: StoreTable, rows: RowNumbers, sections: Sequence[str] | None, view: TextView) -> list[str]:
     """List every text that training on some rows can ask for, once, in order of appearance."""
     return list(dict.fromkeys(text for row in rows for text in text_views(store.text(int(row), sections), view)))
 
 
-def cache_texts(encoder: TextEncoder, store: Store, run: Path, texts: list[str], device: torch.device) -> TextCache:
+def cache_texts(encoder: TextEncoder, store: StoreTable, run: Path, texts: list[str], device: torch.device) -> TextCache:
     """Encode texts once; the cache lies beside the store, or in the run where the store cannot be written."""
     from lingula.models.text_cache import TextCache
 

@@ -14,8 +14,8 @@ import torch
 
 from lingula.core.errors import UserError
 from lingula.core.files import atomic_folder, write_json
+from lingula.data.open_store import open_store
 from lingula.data.report_files import read_reports
-from lingula.data.store import Store
 from lingula.data.text.views import text_views
 from lingula.methods.language_model import train_language_model
 from lingula.models.text_config import LanguageModelConfig
@@ -91,7 +91,7 @@ def gather_reports(stores: Sequence[Path], files: Sequence[Path], columns: Seque
         raise UserError("there is nothing to read", "Give --store, --texts, or both.")
     reports: list[dict[str, str]] = []
     for path in stores:
-        store = Store.open(path)
+        store = open_store(path)
         sections, studies = store.column("sections"), store.column("study_id")
         found = {studies[row]: dict(sections[row]) for row in store.rows("train", with_text=True)}
         if not found:

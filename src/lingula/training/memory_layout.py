@@ -15,8 +15,10 @@ def lay_out(method: Method, precision: Precision, device: torch.device) -> None:
     """Lay the weights of 2-D convolutions channels-last, in place.
 
     A pre-trained decoder stays in rows on a processor in fp32: there the gradients of its few, large maps take longer
-    channels-last (docs/results/speed.md).
+    channels-last (docs/results/speed.md). A method of volumes stays as it is: see `images_laid_out`.
     """
+    if any(parameter.ndim == 5 for parameter in method.parameters()):
+        return
     method.to(memory_format=torch.channels_last)
     decoder = method.pretrained_decoder()
     if decoder is not None and device.type == "cpu" and precision == "fp32":

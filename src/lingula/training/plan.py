@@ -16,15 +16,27 @@ from lingula.core.distributed import World, choose_device, world_from_environmen
 from lingula.core.errors import UserError
 from lingula.core.precision import Precision, choose_precision
 from lingula.data.loader import TextPlan
-from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
 from lingula.methods.base import Method
 from lingula.methods.language_model import pooled_layers
 from lingula.methods.parameters import ParameterReport, parameter_report
+from lingula.methods.registry import reads_volumes
 from lingula.models.text_encoder import TextEncoder, load_text_encoder
 from lingula.models.text_recipes import RECIPES
-from lingula.training.assembly import Samples, build_method, choose_samples, count_steps, needs_text, training_loader
+from lingula.training.assembly import (
+    Samples,
+    build_method,
+    choose_samples,
+    count_steps,
+    fixed_view,
+    needs_text,
+    steps_per_pass,
+    training_loader,
+)
 from lingula.training.config import PretrainConfig
-from lingula.training.language import distinct_texts, small_model_folder, small_model_texts
+from lingula.training.language import distinct_texts, find_text_encoder, small_model_folder, small_model_texts
+from lingula.training.report_side import report_plan
+from lingula.training.stores import images_only_store, training_store
 
 _ADAM_BYTES = 4 + 8
 """Per trainable parameter: its gradient and AdamW's two moments, fp32."""
@@ -142,7 +154,8 @@ def describe_plan(config: PretrainConfig, pairs: int | None = None, speed: Speed
 
 
 def _plan_of_store(config: PretrainConfig, speed: Speed) -> PlanSummary:
-    store = Store.open(config.data.store)
+    store = training_store(config)
+    images_only_store(config, store)
     samples = choose_samples(config, store)
     encoder, dimension, text_parameters = _text_side(config, store, samples)
     method = build_method(config, encoder, dimension, samples.findings)
@@ -151,8 +164,8 @@ def _plan_of_store(config: PretrainConfig, speed: Speed) -> PlanSummary:
     texts = 0
     if dimension is not None and config.text_encoder.frozen:
         rows = np.concatenate([samples.train, samples.validation])
-        texts = len(distinct_texts(store, rows, config.data.sections, config.data.text_view))
-    per_epoch = samples.order.steps_per_epoch
+        texts = len(distinct_texts(store, rows, config.data.sections, fixed_view(config)))
+    per_epoch = steps_per_pass(config, samples)
     return _summary(config, method, batch, parameter_report(method, frozen), samples.summary, per_epoch, texts, speed)
 
 
@@ -196,7 +209,7 @@ def _summary(
     batch: Batch,
     report: ParameterReport,
     samples: str,
-    steps_per_epoch: int,
+    steps_per_epoch: float,
     texts: int,
     speed: Speed,
 ) -> PlanSummary:
@@ -230,16 +243,19 @@ def _summary(
 def _starting_weights(config: PretrainConfig) -> str:
     """Say what both encoders start from."""
     image, text = config.image_encoder, config.text_encoder
-    said = f"image encoder {image.name}: {image.weights}"
+    said = "volume encoder: none" if reads_volumes(config.method) else f"image encoder {image.name}: {image.weights}"
     if not needs_text(config.method):
         return said
     return f"{said}; text encoder: {text.name}" + ("" if text.revision is None else f" at {text.revision}")
 
 
-def _text_side(config: PretrainConfig, store: Store, samples: Samples) -> tuple[TextEncoder | None, int | None, int]:
-    """Return encoder, number of its features and of its parameters; the small model is not trained for this."""
+def _text_side(config: PretrainConfig, store: StoreTable, samples: Samples) -> tuple[TextEncoder | None, int | None, int]:
+    """Return encoder, number of its features and of its parameters; the small model is trained only where it is a part."""
     if not needs_text(config.method):
         return None, None, 0
+    if reads_volumes(config.method):
+        encoder = find_text_encoder(config, store, samples.train)
+        return encoder, encoder.dimension, parameter_report(encoder).total
     settings = config.text_encoder
     if settings.name == "small":
         folder = small_model_folder(config, store, small_model_texts(config, store, samples.train))
@@ -259,14 +275,15 @@ def _small_model_parameters(config: PretrainConfig) -> int:
 
 
 def _batch(
-    config: PretrainConfig, store: Store, samples: Samples, encoder: TextEncoder | None, dimension: int | None, world: World
+    config: PretrainConfig, store: StoreTable, samples: Samples, encoder: TextEncoder | None, dimension: int | None, world: World
 ) -> Batch:
     """Load one process's first batch, with made-up text features where the frozen encoder has not run yet."""
     text = None
     if dimension is not None:
         tokenise = encoder.tokenise if encoder is not None and not config.text_encoder.frozen else None
         lookup = None if tokenise else lambda texts: torch.zeros(len(texts), dimension)
-        text = TextPlan(config.data.text_view, config.data.sections, lookup, tokenise)
+        reports = report_plan(config, store, samples.train, samples.validation, encoder) if encoder is not None else None
+        text = TextPlan(fixed_view(config), config.data.sections, lookup, tokenise, reports)
     return training_loader(config, store, samples, text, world, pin=False).batch(0).batch
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from lingula.core.checkpoint import WEIGHTS, load_weights
+from lingula.core.config import Config
 from lingula.core.distributed import (
     World,
     choose_device,
@@ -26,6 +27,8 @@ from lingula.core.precision import choose_precision
 from lingula.data.loader import TextPlan
 from lingula.data.reading import Reading
 from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
+from lingula.data.volume_store import VolumeStore
 from lingula.methods.base import Method
 from lingula.methods.parameters import parameter_report
 from lingula.models.text_encoder import TextEncoder
@@ -34,7 +37,9 @@ from lingula.training.assembly import (
     build_method,
     choose_samples,
     count_steps,
+    fixed_view,
     needs_text,
+    steps_per_pass,
     training_loader,
     validation_batches,
 )
@@ -43,7 +48,9 @@ from lingula.training.environment import describe_environment
 from lingula.training.language import cache_texts, distinct_texts, find_text_encoder
 from lingula.training.loop import Trainer, Validation, Validator
 from lingula.training.plan import PlanSummary, describe_plan
+from lingula.training.report_side import report_plan
 from lingula.training.run import CONFIG, ENVIRONMENT, LANGUAGE_MODEL, Run
+from lingula.training.stores import images_only_store, training_store
 
 __all__ = ["PlanSummary", "describe_plan", "pretrain"]
 
@@ -84,8 +91,9 @@ def pretrain(
     device = choose_device(config.runtime.device, world)
     config = _with_precision(config, device, run if resume else None)
     _check_shares(config, world)
-    store = Store.open(config.data.store)
-    _check_folder(run, config, store, overwrite, resume)
+    store = training_store(config)
+    images_only = images_only_store(config, store)
+    _check_folder(run, config, store, images_only, overwrite, resume)
     samples = choose_samples(config, store)
     _say(samples.summary, world)
     with process_group(world, device):
@@ -93,14 +101,16 @@ def pretrain(
             text_encoder = _text_encoder(config, store, samples, run, resume, world)
         dimension = text_encoder.dimension if text_encoder is not None else None
         method = build_method(config, text_encoder, dimension, samples.findings)
+        if images_only is not None:
+            _say(f"beside them {len(images_only.rows('train')):,} volumes of {images_only.path} without text", world)
         if init_from is not None:
             load_weights(_weights_file(init_from), method)
         if world.is_main and not resume:
-            _write_folder(run, config, store, samples, method, text_encoder, init_from, device, world)
+            _write_folder(run, config, (store, images_only), samples, method, text_encoder, init_from, device, world)
         wait_for_all()
-        text = _text_plan(config, store, samples, text_encoder, run, device, world)
-        loader = training_loader(config, store, samples, text, world, pin=device.type == "cuda")
-        steps = count_steps(config.optimisation, samples.order.steps_per_epoch)
+        text = text_plan(config, store, samples, text_encoder, run, device, world)
+        loader = training_loader(config, store, samples, text, world, device.type == "cuda", images_only)
+        steps = count_steps(config.optimisation, steps_per_pass(config, samples))
         validation = Validation(validation_batches(config, store, samples, text), validators)
         trainer = Trainer(method, loader, steps, config.optimisation, config.runtime, run, device, world, validation)
         if resume:
@@ -145,10 +155,12 @@ def _check_shares(config: PretrainConfig, world: World) -> None:
         raise UserError(problem, "Give a --optimisation.batch-size that is a multiple of the number of processes.")
 
 
-def _check_folder(run: Path, config: PretrainConfig, store: Store, overwrite: bool, resume: bool) -> None:
+def _check_folder(
+    run: Path, config: PretrainConfig, store: StoreTable, images_only: VolumeStore | None, overwrite: bool, resume: bool
+) -> None:
     """Refuse to touch a folder that must not be touched; nothing is changed here."""
     if resume:
-        _check_resume(Run(run), config, store)
+        _check_resume(Run(run), config, store, images_only)
     elif run.exists() and (not run.is_dir() or any(run.iterdir())):
         if not (run / CONFIG).is_file():
             raise UserError(f"{run} exists and is not a run", "Choose another --run folder.")
@@ -158,13 +170,19 @@ def _check_folder(run: Path, config: PretrainConfig, store: Store, overwrite: bo
             )
 
 
-def _check_resume(run: Run, config: PretrainConfig, store: Store) -> None:
+def _check_resume(run: Run, config: PretrainConfig, store: StoreTable, images_only: VolumeStore | None) -> None:
     if not run.checkpoints.steps():
         raise UserError(f"run {run.path} has no checkpoint to go on from", "Give the same command without --resume.")
     if run.environment["store"]["fingerprint"] != store.fingerprint:
         raise UserError(f"store {store.path} is not the one that {run.path} was trained on", "Give the same store to --resume.")
+    known = run.environment["store"].get("images_only")
+    if images_only is not None and known is not None and known != images_only.fingerprint:
+        problem = f"store {images_only.path} is not the one of images alone that {run.path} was trained on"
+        raise UserError(problem, "Give the same --images-only to --resume.")
     before, now = _flat(run.config.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
     free = {f"runtime.{name}" for name in _MAY_CHANGE} | {"data.store"}
+    if config.data.images_only is not None and run.config.data.images_only is not None:
+        free |= {"data.images_only"}
     changed = [key for key in before.keys() | now.keys() if before.get(key) != now.get(key) and key not in free]
     if changed:
         key = sorted(changed)[0]
@@ -179,7 +197,9 @@ def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def _text_encoder(config: PretrainConfig, store: Store, samples: Samples, run: Path, resume: bool, world: World) -> TextEncoder:
+def _text_encoder(
+    config: PretrainConfig, store: StoreTable, samples: Samples, run: Path, resume: bool, world: World
+) -> TextEncoder:
     """Find the text encoder; a resumed run uses its own copy."""
     saved = Run(run).saved_text_encoder() if resume else None
     if saved is not None:
@@ -188,9 +208,9 @@ def _text_encoder(config: PretrainConfig, store: Store, samples: Samples, run: P
         return find_text_encoder(config, store, samples.train)
 
 
-def _text_plan(
+def text_plan(
     config: PretrainConfig,
-    store: Store,
+    store: StoreTable,
     samples: Samples,
     encoder: TextEncoder | None,
     run: Path,
@@ -200,9 +220,10 @@ def _text_plan(
     """Decide how texts reach the method: as cached features, or as tokens for a text encoder that is trained."""
     if encoder is None:
         return None
-    view, sections = config.data.text_view, config.data.sections
+    view, sections = fixed_view(config), config.data.sections
     if not config.text_encoder.frozen:
-        return TextPlan(view, sections, tokenise=encoder.tokenise)
+        reports = report_plan(config, store, samples.train, samples.validation, encoder)
+        return TextPlan(view, sections, tokenise=encoder.tokenise, reports=reports)
     rows = np.concatenate([samples.train, samples.validation])
     with main_process_first(world):
         cache = cache_texts(encoder, store, run, distinct_texts(store, rows, sections, view), device)
@@ -212,7 +233,7 @@ def _text_plan(
 def _write_folder(
     run: Path,
     config: PretrainConfig,
-    store: Store,
+    stores: tuple[Store | VolumeStore, VolumeStore | None],
     samples: Samples,
     method: Method,
     encoder: TextEncoder | None,
@@ -221,18 +242,20 @@ def _write_folder(
     world: World,
 ) -> None:
     """Write everything but checkpoints and logbook, all or nothing; an older run in the folder goes now, not before."""
+    store, images_only = stores
     frozen = parameter_report(encoder).total if encoder is not None and config.text_encoder.frozen else 0
     parameters = parameter_report(method, frozen)
     environment = describe_environment(device, world.size) | {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "starting_weights": {
-            "image_encoder": config.image_encoder.weights,
+            "image_encoder": "none" if isinstance(store, VolumeStore) else config.image_encoder.weights,
             "text_encoder": None if encoder is None else config.text_encoder.name,
             "init_from": None if init_from is None else str(init_from),
         },
         "parameters": {"total": parameters.total, "trainable": parameters.trainable},
-        "store": {"path": str(store.path), "name": store.name, "fingerprint": store.fingerprint},
-        "reading": Reading.of_store(store.about["settings"]).model_dump(mode="json"),
+        "store": {"path": str(store.path), "name": store.name, "fingerprint": store.fingerprint}
+        | ({} if images_only is None else {"images_only": images_only.fingerprint}),
+        "reading": _reading(store).model_dump(mode="json"),
         "samples": {"train": len(samples.train), "validation": len(samples.validation), "summary": samples.summary},
         "text_dimension": None if encoder is None else encoder.dimension,
         "text_fingerprint": None if encoder is None else encoder.fingerprint(),
@@ -247,6 +270,11 @@ def _write_folder(
             encoder.save(folder / LANGUAGE_MODEL)
         write_json(folder / ENVIRONMENT, environment)
         config.to_yaml(folder / CONFIG)
+
+
+def _reading(store: Store | VolumeStore) -> Config:
+    """What was done to an image before it was stored, so that a trained model does the same to a new one."""
+    return store.storing if isinstance(store, VolumeStore) else Reading.of_store(store.about["settings"])
 
 
 def _say(text: str, world: World) -> None:

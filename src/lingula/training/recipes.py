@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from lingula.core.errors import UserError, nearest
-from lingula.methods.registry import CONFIGS, presets
+from lingula.methods.registry import CONFIGS, default_preset, presets
 from lingula.training.config import PretrainConfig
 
 
 def recipe(
-    method: str, preset: str = "sound", overrides: Mapping[str, Any] | None = None, values: Mapping[str, Any] | None = None
+    method: str,
+    preset: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    values: Mapping[str, Any] | None = None,
 ) -> PretrainConfig:
     """Return the complete configuration of a method's preset.
 
@@ -20,7 +23,7 @@ def recipe(
 
     Args:
         method: Name of the method.
-        preset: Name of one of its presets.
+        preset: Name of one of its presets; None: `sound`, or the one that the method has in its place.
         overrides: Nested keys and values, e.g. from the command line.
         values: Nested keys and values, e.g. from a YAML file.
 
@@ -30,6 +33,7 @@ def recipe(
     if method not in CONFIGS:
         raise UserError(f"no such method: {method}", nearest(method, CONFIGS) or f"Known methods: {', '.join(CONFIGS)}.")
     known = presets(method)
+    preset = default_preset(method) if preset is None else preset
     if preset not in known:
         raise UserError(f"{method} has no preset '{preset}'", nearest(preset, known) or f"It has {', '.join(known)}.")
     complete: dict[str, Any] = {"method": {"name": method}}

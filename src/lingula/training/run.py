@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lingula.core.checkpoint import WEIGHTS, Checkpoints, load_weights
 from lingula.core.errors import UserError
 from lingula.core.files import read_json, sha256_of_file
+from lingula.data.prepare_config import VolumeStoringConfig
 from lingula.data.reading import Reading
 from lingula.training.config import PretrainConfig
 from lingula.training.logbook import read_metrics
@@ -60,6 +61,11 @@ class Run:
         if "reading" not in self.environment:
             raise UserError(f"run {self.path} does not say how its images were read", "Train it anew with this version.")
         return Reading.from_values(self.environment["reading"], str(self.path / ENVIRONMENT))
+
+    @property
+    def storing(self) -> VolumeStoringConfig:
+        """What was done to the CT volumes it was trained on before they were stored."""
+        return VolumeStoringConfig.from_values(self.environment["reading"], str(self.path / ENVIRONMENT))
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the logbook's entries, in order."""

@@ -65,7 +65,7 @@ class WritingModel:
         config = ColipriMethodConfig.from_values(SIZES | {"report_weight": weight}, "the small sizes")
         self.method = ColipriMethod(config, words).eval()
 
-    def report_writer(self) -> ReportWriter | None:
+    def report_writer(self, store: VolumeStore) -> ReportWriter | None:
         if self.method.report_decoder is None:
             return None
         parts = self.method.image_encoder, self.method.report_decoder, self.method.text_encoder
@@ -164,7 +164,7 @@ def test_baselines_are_what_they_say(store: VolumeStore, trained: WritingModel) 
 
 def test_what_is_drawn_depends_on_seed_and_volume_alone(store: VolumeStore) -> None:
     model = WritingModel(store)
-    writer = model.report_writer()
+    writer = model.report_writer(store)
     assert writer is not None
     own = config({"way": ("sample",), "temperature": 2.0, "top_p": 1.0}).generate
     together = write_reports(writer, store, np.arange(12, 18), own, 0)[0]["sample"]

@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from lingula.core.errors import UserError
 from lingula.core.types import RowNumbers
-from lingula.data.store import Store
 from lingula.data.store_table import StoreTable
 from lingula.evaluation.arrays import ImageScores, PerFinding
 from lingula.evaluation.cohort import choose_findings, folds_by_patient, is_phantom, select_rows, subgroups, targets
@@ -56,7 +55,7 @@ class Cohort:
         return np.unique(np.concatenate(parts))
 
 
-def gather_cohort(store: Store, config: EvaluateConfig) -> Cohort:
+def gather_cohort(store: StoreTable, config: EvaluateConfig) -> Cohort:
     """Choose rows, findings and partitions.
 
     Raises:
@@ -110,7 +109,7 @@ def _fold_notes(store: StoreTable, rows: RowNumbers, config: EvaluateConfig) -> 
 
 
 def assemble(
-    store: Store,
+    store: StoreTable,
     cohort: Cohort,
     config: EvaluateConfig,
     scores: Sequence[tuple[RowNumbers, ImageScores, PerFinding]],
@@ -144,7 +143,7 @@ def assemble(
 def classification_result(
     task: str,
     encoder: Encoder,
-    store: Store,
+    store: StoreTable,
     config: EvaluateConfig,
     cohort: Cohort,
     settings: Mapping[str, Scored],

@@ -6,7 +6,6 @@ import numpy as np
 
 from lingula.core.errors import UserError
 from lingula.core.types import RowNumbers
-from lingula.data.store import Store
 from lingula.data.store_table import StoreTable
 from lingula.evaluation.arrays import Array
 from lingula.evaluation.cohort import targets
@@ -22,7 +21,7 @@ def fraction_name(fraction: float) -> str:
     return f"{100 * fraction:g} %"
 
 
-def labelled(store: Store, rows: RowNumbers, findings: list[str], config: EvaluateConfig) -> RowNumbers:
+def labelled(store: StoreTable, rows: RowNumbers, findings: list[str], config: EvaluateConfig) -> RowNumbers:
     """Return the rows with at least one known label.
 
     Raises:

@@ -61,9 +61,9 @@ def run(encoder: Named, store: StoreTable, config: EvaluateConfig, cache: Path |
     Raises:
         UserError: The model writes none, a scorer fails, or there is no report to compare with.
     """
-    writer, own = _writer(encoder), config.generate
     if not isinstance(store, VolumeStore):
-        raise UserError(f"{encoder.name} writes reports about CT volumes, not radiographs", "Give a store of CT volumes.")
+        raise UserError(f"reports are written about CT volumes, and {store.path} holds others", "Give a store of CT volumes.")
+    writer, own = _writer(encoder, store), config.generate
     for text in own.scorer:
         try_scorer(text, own.scorer_minutes)
     reports, labelling = _gather(store, config), _labeller(store, config)
@@ -81,10 +81,10 @@ def run(encoder: Named, store: StoreTable, config: EvaluateConfig, cache: Path |
     return result.with_predictions(pa.concat_tables(tables)).with_pictures(_draw(store, reports, candidates, config))
 
 
-def _writer(encoder: Named) -> ReportWriter:
+def _writer(encoder: Named, store: VolumeStore) -> ReportWriter:
     if not isinstance(encoder, WritingEncoder):
         raise UserError(f"{encoder.name} does not write reports", "Use a colipri run of --preset cr or crm.")
-    writer = encoder.report_writer()
+    writer = encoder.report_writer(store)
     if writer is None:
         problem = f"the {encoder.name} model was trained without report generation, so it does not write reports"
         raise UserError(problem, "Use a colipri run of --preset cr or crm.")

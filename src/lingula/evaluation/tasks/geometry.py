@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from lingula.core.errors import UserError
 from lingula.core.types import RowNumbers
-from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
 from lingula.data.text.views import text_views
 from lingula.evaluation import geometry as shape
 from lingula.evaluation.arrays import Array
@@ -27,7 +27,7 @@ FEATURES, IMAGES, TEXTS, PAIRS = "image features", "image latents", "text latent
 FEW_PER_FEATURE = 2
 
 
-def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
+def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
     """Measure the features before projection, the latents of images and texts, and how close pairs are.
 
     Singular spectrum and effective rank, mean absolute correlation of features, uniformity, alignment of pairs, and per
@@ -70,16 +70,16 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
     return result.with_predictions(_spectrum_table(spectra))
 
 
-def _text(store: Store, row: int, config: EvaluateConfig) -> str:
+def _text(store: StoreTable, row: int, config: EvaluateConfig) -> str:
     return text_views(store.text(row, config.sections or None), config.text_view)[0]
 
 
-def _patients(store: Store, rows: RowNumbers) -> list[str]:
+def _patients(store: StoreTable, rows: RowNumbers) -> list[str]:
     known = store.column("patient_id")
     return [str(known[row]) for row in rows]
 
 
-def _cloud_rows(store: Store, rows: RowNumbers, cloud: Array, name: str, config: EvaluateConfig) -> list[ResultRow]:
+def _cloud_rows(store: StoreTable, rows: RowNumbers, cloud: Array, name: str, config: EvaluateConfig) -> list[ResultRow]:
     """Measure one cloud of vectors."""
     statistics = {
         "effective rank": lambda chosen: shape.effective_rank(shape.singular_spectrum(cloud[chosen])),
@@ -93,14 +93,14 @@ def _cloud_rows(store: Store, rows: RowNumbers, cloud: Array, name: str, config:
     ]
 
 
-def _paired_row(store: Store, rows: RowNumbers, images: Array, texts: Array, config: EvaluateConfig) -> ResultRow:
+def _paired_row(store: StoreTable, rows: RowNumbers, images: Array, texts: Array, config: EvaluateConfig) -> ResultRow:
     found = shape.jackknife_interval(
         lambda chosen: shape.alignment(images[chosen], texts[chosen]), _patients(store, rows), config.seed
     )
     return _row("alignment", PAIRS, found, len(rows))
 
 
-def _separability(store: Store, rows: RowNumbers, features: Array, config: EvaluateConfig) -> list[ResultRow]:
+def _separability(store: StoreTable, rows: RowNumbers, features: Array, config: EvaluateConfig) -> list[ResultRow]:
     """Fisher ratio of each finding with both classes, and their mean; nothing where there are no labels."""
     asked = [f for f in (config.label or store.findings) if f != config.against and f.lower() not in NORMAL]
     if not asked:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
 from lingula.evaluation.arrays import ImageScores, PerFinding
 from lingula.evaluation.cohort import targets
 from lingula.evaluation.config import EvaluateConfig
@@ -20,7 +20,7 @@ from lingula.evaluation.tasks.common import Partition, assemble, classification_
 from lingula.evaluation.tasks.fractions import draw_patients, fraction_name, labelled
 
 
-def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
+def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
     """Fit one classifier per finding on frozen features, for every fraction of labels and every draw.
 
     C is chosen per finding by validation AUROC; patients are drawn by seed, the same ones for every encoder. A metric is
@@ -67,7 +67,7 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
 
 
 def fit_partition(
-    store: Store, images: ImageEmbeddings, findings: list[str], config: EvaluateConfig, part: Partition
+    store: StoreTable, images: ImageEmbeddings, findings: list[str], config: EvaluateConfig, part: Partition
 ) -> tuple[ImageScores, PerFinding, int, int]:
     """Fit on train, choose C and thresholds on val, score test; also count one-class trainings and validations."""
     features = {name: images.at(rows).features for name, rows in vars(part).items()}

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from lingula.core.errors import UserError
 from lingula.core.types import RowNumbers
-from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
 from lingula.data.text.views import text_views
 from lingula.evaluation.arrays import EncodedLatents, Similarity
 from lingula.evaluation.cohort import select_rows
@@ -33,7 +33,7 @@ TEXT_TO_IMAGE, IMAGE_TO_TEXT, IMAGE_TO_IMAGE = "text to image", "image to text",
 QUERIES_AT_ONCE = 512
 
 
-def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
+def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
     """Search a gallery of studies by text and by image.
 
     Text and image find each other by cosine; reports with the same words are one item, so any image that carries them is a
@@ -107,7 +107,7 @@ def draw_rows(rows: RowNumbers, most: int, seed: int) -> RowNumbers:
     return np.sort(np.random.default_rng(seed).permutation(rows)[:most])
 
 
-def text_gallery(store: Store, rows: RowNumbers, config: EvaluateConfig) -> RowNumbers:
+def text_gallery(store: StoreTable, rows: RowNumbers, config: EvaluateConfig) -> RowNumbers:
     """Choose the gallery: the first image with text of each study, each report only once where asked, drawn by seed."""
     studies = store.column("study_id")
     first: dict[str, int] = {}
@@ -127,7 +127,7 @@ def likeness(queries: EncodedLatents, items: EncodedLatents) -> Similarity:
 
 
 def _cross(
-    store: Store,
+    store: StoreTable,
     rows: RowNumbers,
     queries: EncodedLatents,
     items: EncodedLatents,
@@ -147,7 +147,7 @@ def _cross(
     return Ranked([str(ids[r]) for r in rows], [str(patients[r]) for r in rows], values, chances)
 
 
-def _image_to_image(store: Store, rows: RowNumbers, vectors: EncodedLatents, config: EvaluateConfig) -> Ranked | None:
+def _image_to_image(store: StoreTable, rows: RowNumbers, vectors: EncodedLatents, config: EvaluateConfig) -> Ranked | None:
     """Rank images by likeness; right are those of other studies that share a finding. None where no two share one."""
     findings = [f for f in (config.label or store.findings) if f.lower() not in NORMAL]
     if not findings or len(rows) < 2:

@@ -89,7 +89,7 @@ def segment_volumes(encoder: Named, store: VolumeStore, config: EvaluateConfig) 
             tables.append(pa.table(_columns(masks, surfaces, setting)))
             notes += done.notes(setting)
             pictures = done.pictures or pictures
-    protocol = _protocol(data, config, _size(encoder.volume_trainable().crop, config))
+    protocol = _protocol(data, config, _size(encoder.volume_trainable(store).crop, config))
     result = make_result("segment", encoder, store, config, rows, protocol, [*data.notes, *notes, *_rare(masks)])
     return result.with_predictions(pa.concat_tables(tables)).with_pictures(pictures)
 
@@ -127,7 +127,7 @@ def _fit_all(
         for draw in range(1 if fraction == 1 else config.draws):
             seed = config.seed + draw
             train = draw_patients(truth.store, part.train, fraction, seed)
-            given = encoder.volume_trainable()
+            given = encoder.volume_trainable(truth.store)
             volumes = WholeVolumes(given.crop, _size(given.crop, config), config.segment.volume)
             trained = train_volume_segmenter(given, truth, config.segment, volumes, variant, train, part.val, seed)
             thresholds = trained.on_val.best()[0]

@@ -10,13 +10,13 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from lingula.core.types import FindingMatrix, RowNumbers
-from lingula.data.store import Store
+from lingula.data.store_table import StoreTable
 from lingula.evaluation.arrays import EncodedLatents, FindingLatents, ImageScores, PerFinding
 from lingula.evaluation.cohort import is_phantom, targets
 from lingula.evaluation.config import DenseScores, EvaluateConfig
 from lingula.evaluation.dense_scores import dense_scores
 from lingula.evaluation.embeddings import embed
-from lingula.evaluation.encoder import Encoder, need_grounding, need_text
+from lingula.evaluation.encoder import Encoder, need_grounding, need_text, radiographs
 from lingula.evaluation.metrics import auroc, nanmean
 from lingula.evaluation.prompts import Prompts, choose_prompts, encode_prompts, phantom_prompts
 from lingula.evaluation.result import TaskResult, number
@@ -85,7 +85,7 @@ def choose_scoring(scores: Mapping[Scoring, ImageScores], known: FindingMatrix) 
     return best, measured
 
 
-def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
+def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
     """Score every image against every finding's prompts.
 
     The softmax probability of a difference is sigmoid(score / temperature); a positive prompt alone has none. Scoring and
@@ -125,7 +125,7 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
 
 def _ways(
     encoder: Encoder,
-    store: Store,
+    store: StoreTable,
     config: EvaluateConfig,
     rows: RowNumbers,
     prompts: Mapping[str, Prompts],
@@ -143,7 +143,7 @@ def _ways(
         ways[POOLED] = lambda chosen, scoring: prompt_scores(images.at(chosen).latents, positive, negative, scoring)
     if model is not None:
         directions = np.concatenate([score_directions(positive, negative, scoring) for scoring in SCORINGS])
-        for kind, scores in dense_scores(model, store, rows, directions, kinds, encoder.name).items():
+        for kind, scores in dense_scores(model, radiographs(store), rows, directions, kinds, encoder.name).items():
             ways[kind] = partial(_looked_up, rows, dict(zip(SCORINGS, np.split(scores, len(SCORINGS), axis=1), strict=True)))
     return ways
 
@@ -153,7 +153,7 @@ def _looked_up(rows: RowNumbers, scores: Mapping[Scoring, ImageScores], chosen: 
 
 
 def _fit(
-    store: Store, config: EvaluateConfig, cohort: Cohort, calibration: Sequence[RowNumbers], score: ScoreOf
+    store: StoreTable, config: EvaluateConfig, cohort: Cohort, calibration: Sequence[RowNumbers], score: ScoreOf
 ) -> tuple[list[tuple[RowNumbers, ImageScores, PerFinding]], list[dict[str, Any]]]:
     """Choose scoring and thresholds on validation, for each partition."""
     fits, chosen = [], list[dict[str, Any]]()

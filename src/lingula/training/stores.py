@@ -1,0 +1,70 @@
+"""The stores that a training reads: one of what its method is trained on, and perhaps one of volumes without text."""
+
+from __future__ import annotations
+
+from lingula.core.errors import UserError
+from lingula.data.samples import BatchOrder
+from lingula.data.store import Store
+from lingula.data.volume_store import VolumeStore
+from lingula.methods.colipri_config import ColipriMethodConfig
+from lingula.methods.registry import reads_volumes
+from lingula.training.config import PretrainConfig
+
+
+def training_store(config: PretrainConfig) -> Store | VolumeStore:
+    """Open the store of radiographs, or of CT volumes, that a method is trained on.
+
+    Raises:
+        UserError: It cannot be opened, or holds the other kind; settings that do not go with the kind.
+    """
+    volumes = reads_volumes(config.method)
+    if not volumes:
+        _check_radiographs(config)
+    store = VolumeStore.open(config.data.store) if volumes else Store.open(config.data.store)
+    if isinstance(config.method, ColipriMethodConfig):
+        config.method.volume_encoder.grid(config.crop.shape)
+    return store
+
+
+def images_only_store(config: PretrainConfig, store: Store | VolumeStore) -> VolumeStore | None:
+    """Open the store of volumes that are learned from without text; None where none is named.
+
+    Raises:
+        UserError: Nothing would learn from it, it cannot be opened, its grid is not that of the store with text, or it has fewer
+            training volumes than a batch.
+    """
+    path = config.data.images_only
+    if path is None:
+        return None
+    if isinstance(config.method, ColipriMethodConfig) and not config.method.masked_weight:
+        problem = "volumes without text are learned from by masked-image modelling, which this training has not"
+        raise UserError(problem, "Leave --images-only out, or choose --preset cm or crm.")
+    other = VolumeStore.open(path)
+    if isinstance(store, VolumeStore):
+        for name in ("orientation", "spacing"):
+            ours, theirs = getattr(store.storing, name), getattr(other.storing, name)
+            if ours != theirs:
+                problem = f"{other.path} is stored with {name} {theirs}, {store.path} with {ours}"
+                raise UserError(problem, f"Prepare them with the same --{name}.")
+    images_only_order(config, other)
+    return other
+
+
+def images_only_order(config: PretrainConfig, store: VolumeStore) -> BatchOrder:
+    """Return the order in which training volumes without text come.
+
+    Raises:
+        UserError: There are fewer of them than a batch needs.
+    """
+    size, seed = config.optimisation.batch_size, config.runtime.seed
+    return BatchOrder(store.rows("train"), size, seed, what="volumes without text")
+
+
+def _check_radiographs(config: PretrainConfig) -> None:
+    name = config.method.name
+    if config.data.images_only is not None:
+        raise UserError(f"{name} learns nothing from images without text", "Leave --images-only out.")
+    if config.data.text_view == "varied":
+        raise UserError(f"the text view `varied` is for CT, not for {name}", "Choose another --data.text-view.")
+    if config.data.statements is not None:
+        raise UserError(f"{name} reads no short statements", "Leave --data.statements out.")

@@ -1,0 +1,149 @@
+"""The loaded model of CT volumes: one object with its preprocessing and text encoder inside."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from lingula.core.errors import UserError
+from lingula.core.files import sha256_of
+from lingula.core.types import RowNumbers, Volumes
+from lingula.data.volume_crop import VolumeCrop
+from lingula.data.volume_reader import Volume, read_volume
+from lingula.data.volume_storing import VolumeStoring
+from lingula.data.volumes_in_memory import ReadableVolumes, VolumesInMemory
+from lingula.evaluation.config import SeenOfVolumes
+from lingula.evaluation.volume_encoder import ReportWriter, VolumeTrainable
+from lingula.loaded import LoadedRun
+from lingula.methods.colipri import ColipriMethod
+from lingula.training.run import Run
+
+if TYPE_CHECKING:
+    from lingula.data.volume_store import VolumeStore
+
+VolumeInput: TypeAlias = str | Path | np.ndarray | Volume
+"""A CT volume: a path (NIfTI, NRRD, MetaImage), a `Volume`, or its voxels `x y z` in Hounsfield units on the model's own grid.
+
+Paths and `Volume`s are brought to the orientation and voxel size of the store of the training; an array already has them.
+"""
+
+
+class VolumeModel(LoadedRun):
+    """A trained encoder of CT volumes; made by `lingula.load`.
+
+    Args:
+        run: The run folder it comes from.
+        checkpoint: `best` (by validation), `last` or `initial`.
+        seen: What the encoder is shown of a volume: all of it at once (`whole`); all of it in windows of the training's crops
+            that do not overlap, their tokens put together before pooling (`windows`); or the crop in the middle (`centre`).
+
+    Raises:
+        UserError: The run has no such checkpoint.
+    """
+
+    method: ColipriMethod
+
+    def __init__(self, run: Run, checkpoint: str = "best", seen: SeenOfVolumes = "whole") -> None:
+        super().__init__(run, checkpoint)
+        self.storing = VolumeStoring(run.storing)
+        self.orientation: str = run.storing.orientation
+        self.seen: SeenOfVolumes = seen
+        if seen != "whole":
+            self.fingerprint = sha256_of(self.fingerprint, seen)  # caches of embeddings go by it
+
+    def encode_image(
+        self, images: Sequence[VolumeInput], seen: SeenOfVolumes | None = None
+    ) -> Float[np.ndarray, "images latent"]:
+        """Image latents, L2-normalised.
+
+        Args:
+            images: Volumes.
+            seen: As in `VolumeModel`; None: as the model was loaded.
+
+        Raises:
+            UserError: A volume cannot be read, or its values are no Hounsfield units.
+        """
+        stored = VolumesInMemory([self._stored(image) for image in images])
+        return self._embed(stored, range(len(stored)), seen or self.seen)[1]
+
+    def embed_rows(self, store: VolumeStore, rows: RowNumbers) -> tuple[np.ndarray, np.ndarray]:
+        """Mean tokens `rows features` and L2-normalised latents `rows latent` of volumes of a store.
+
+        Raises:
+            UserError: The store's orientation or voxel size is not that of the training.
+        """
+        self._check_storing(store)
+        return self._embed(store, [int(row) for row in rows], self.seen)
+
+    def volume_trainable(self, store: VolumeStore) -> VolumeTrainable:
+        """Return a copy of the volume encoder, for segmentation.
+
+        Raises:
+            UserError: The store's orientation or voxel size is not that of the training.
+        """
+        self._check_storing(store)
+        return VolumeTrainable(copy.deepcopy(self.method.image_encoder.backbone), VolumeCrop(self.run.config.crop))
+
+    def report_writer(self, store: VolumeStore) -> ReportWriter | None:
+        """Return the parts that write reports, not copied; None where the run was trained without report generation.
+
+        Raises:
+            UserError: The store's orientation or voxel size is not that of the training.
+        """
+        self._check_storing(store)
+        method = self.method
+        if method.report_decoder is None:
+            return None
+        window = self.run.config.crop.shape if self.seen == "windows" else None
+        return ReportWriter(method.image_encoder, method.report_decoder, method.text_encoder, self._crop(self.seen), window)
+
+    def _check_storing(self, store: VolumeStore) -> None:
+        for name in ("orientation", "spacing"):
+            ours, theirs = getattr(self.storing.config, name), getattr(store.storing, name)
+            if ours != theirs:
+                problem = f"store {store.path} is stored with {name} {theirs}, the model was trained on {ours}"
+                raise UserError(problem, f"Prepare it with --{name} {ours}.")
+
+    def _stored(self, image: VolumeInput) -> Volume:
+        """What a store would hold of a volume."""
+        if isinstance(image, np.ndarray):
+            spacing = self.storing.config.spacing
+            sides = (1.0,) * 3 if spacing is None else np.broadcast_to(spacing, 3)
+            along = {"RAS": np.eye(3), "SAR": np.eye(3)[[2, 1, 0]]}[self.orientation]
+            affine = np.eye(4)
+            affine[:3, :3] = along * np.asarray(sides)
+            return self.storing(Volume(image, affine))
+        return self.storing(image if isinstance(image, Volume) else read_volume(image))
+
+    def _embed(self, volumes: ReadableVolumes, rows: Sequence[int], seen: SeenOfVolumes) -> tuple[np.ndarray, np.ndarray]:
+        """One volume at a time: they differ in shape, and one may fill the memory."""
+        crop = self._crop(seen)
+        features, latents = [], []
+        with torch.inference_mode():
+            for row in rows:
+                shown = crop.load(volumes, [row], None).to(self.device)
+                pooled, projected = self.method.features_and_latents(shown, self._window(shown) if seen == "windows" else None)
+                features.append(pooled.float().cpu().numpy())
+                latents.append(projected.float().cpu().numpy())
+        return np.concatenate(features), np.concatenate(latents)
+
+    def _crop(self, seen: SeenOfVolumes) -> VolumeCrop:
+        """What is read of a volume to be shown so."""
+        update = {"evaluation": "centre" if seen == "centre" else "whole", "whole_multiple": self._multiple()}
+        return VolumeCrop(self.run.config.crop.model_copy(update=update))
+
+    def _multiple(self) -> int:
+        """What every side of a whole volume is a multiple of, voxels."""
+        return math.lcm(*self.method.image_encoder.backbone.config.patch)
+
+    def _window(self, shown: Volumes) -> tuple[int, int, int]:
+        """The crop of the training, but no larger than the volume."""
+        x, y, z = (min(side, there) for side, there in zip(self.run.config.crop.shape, shown.shape[2:], strict=True))
+        return x, y, z

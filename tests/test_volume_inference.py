@@ -1,0 +1,155 @@
+"""A run of CT volumes, used: new volumes as stored ones, whole and in windows, tasks from the command line, export and back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from ct_runs import make_ct_store, small_recipe
+from safetensors.torch import load_file
+from torch.nn import functional
+
+import lingula
+from lingula.cli import main
+from lingula.core.errors import UserError
+from lingula.data.volume_store import VolumeStore
+from lingula.exchange import Colipri
+from lingula.inference import Model, VolumeModel, load_model
+from lingula.training.pretrain import pretrain
+
+PROMPTS = ["effusion on the left", "clear lungs"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ct")
+    make_ct_store(folder / "store", train=14, val=8, test=14)
+    pretrain(small_recipe(folder / "store", optimisation={"steps": 2}), folder / "run")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(place: Path) -> VolumeStore:
+    return VolumeStore.open(place / "store")
+
+
+@pytest.fixture(scope="module")
+def model(place: Path) -> VolumeModel:
+    loaded = lingula.load(place / "run")
+    assert isinstance(loaded, VolumeModel)
+    return loaded
+
+
+def test_a_new_volume_is_what_the_store_would_hold(model: VolumeModel, store: VolumeStore, tmp_path: Path) -> None:
+    volume = store.volume(3)
+    turned = np.ascontiguousarray(volume.voxels[::-1])  # the same patient in a file whose x axis runs to the left
+    affine = volume.affine @ np.diag([-1.0, 1, 1, 1])
+    affine[:3, 3] = volume.affine[:3, 3] + volume.affine[:3, 0] * (volume.voxels.shape[0] - 1)
+    nibabel.save(nibabel.Nifti1Image(turned, affine), tmp_path / "ct.nii.gz")
+    features, latents = model.embed_rows(store, np.array([3]))
+    given = model.encode_image([tmp_path / "ct.nii.gz", str(tmp_path / "ct.nii.gz"), volume, volume.voxels])
+    for each in given:
+        np.testing.assert_allclose(each, latents[0], atol=1e-6)
+    assert features.shape == (1, 24)
+    np.testing.assert_allclose(np.linalg.norm(given, axis=1), 1, atol=1e-5)
+
+
+def test_whole_windows_and_centre_are_what_they_say(model: VolumeModel, store: VolumeStore) -> None:
+    shape = store.shape(0)
+    padded = [-(-side // 8) * 8 for side in shape]
+    before = [-(-(whole - side) // 2) for whole, side in zip(padded, shape, strict=True)]
+    values = np.full(padded, store.column("hu_min")[0], np.float32)
+    x, y, z = (slice(start, start + side) for start, side in zip(before, shape, strict=True))
+    values[x, y, z] = store.volume(0).voxels
+    volume = torch.from_numpy(np.clip(values, -1000, 1000) / 1000)[None, None]
+    tower = model.method.image_encoder
+    for seen, window in (("whole", None), ("windows", (16, 16, 16))):
+        with torch.no_grad():
+            expected = functional.normalize(tower(volume, pool=True, project=True, window_size=window), dim=1)
+        np.testing.assert_allclose(model.encode_image([store.volume(0)], seen=seen), expected.numpy(), atol=1e-5)
+    start = [-(-(side - 16) // 2) for side in shape]
+    crop = torch.from_numpy(store.crop(0, start, (16, 16, 16)).astype(np.float32)).clip(-1000, 1000)[None, None] / 1000
+    with torch.no_grad():
+        expected = functional.normalize(tower(crop, pool=True, project=True), dim=1)
+    np.testing.assert_allclose(model.encode_image([store.volume(0)], seen="centre"), expected.numpy(), atol=1e-5)
+
+
+def test_another_way_of_looking_is_another_cache(place: Path, model: VolumeModel) -> None:
+    fingerprints = {load_model(place / "run", seen=seen).fingerprint for seen in ("windows", "centre")} | {model.fingerprint}
+    assert len(fingerprints) == 3
+
+
+def test_prompts_are_compared_at_the_learned_temperature(model: VolumeModel, store: VolumeStore) -> None:
+    matches = model.predict(store.volume(1), PROMPTS)
+    cosines = model.encode_text([match.prompt for match in matches]) @ model.encode_image([store.volume(1)])[0]
+    expected = np.exp(cosines / model.method.temperature)
+    np.testing.assert_allclose([match.probability for match in matches], expected / expected.sum(), rtol=1e-4)
+
+
+def test_what_it_cannot_read_is_said(model: VolumeModel, place: Path, store: VolumeStore, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such volume"):
+        model.encode_image([tmp_path / "missing.nii.gz"])
+    with pytest.raises(UserError, match="Hounsfield"):
+        model.encode_image([np.full((24, 24, 24), 1000, np.int16)])
+    with pytest.raises(UserError, match="is of CT volumes, not of radiographs"):
+        Model.load(place / "run")
+    make_ct_store(tmp_path / "finer", 2, 0, spacing=11.0)
+    with pytest.raises(UserError, match=r"stored with spacing 11.0, the model was trained on 12.0"):
+        model.embed_rows(VolumeStore.open(tmp_path / "finer"), np.array([0]))
+    with pytest.raises(UserError, match="no classifier"):
+        model.classify(np.zeros((1, 24), np.float32))
+
+
+def test_tasks_page_and_embeddings_from_the_command_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, common = str(place / "run"), ["--store", str(place / "store"), "--bootstrap", "10"]
+    tasks = ["zero-shot", "probe", "retrieve", "geometry"]
+    main(["evaluate", run, "--task", *tasks, *common, "--fraction", "1.0"])
+    for task in tasks:
+        result = json.loads((place / "run/evaluation" / task / "result.json").read_text())
+        assert result["rows"]
+        assert result["phantom"] is True
+    assert json.loads((place / "run/evaluation/zero-shot/result.json").read_text())["protocol"]["prompt source"].startswith(
+        "phantom"
+    )
+    main(["report", run, "--out", str(place / "report.html")])
+    page = (place / "report.html").read_text()
+    assert "RAS (x, y, z run to the right, front, head)" in page
+    assert "crops of 16 voxels, 12.0 mm" in page
+    assert "36 CT volumes, RAS, voxels of 12 mm, int16 HU, fingerprint" in page
+    main(["embed", run, "--store", str(place / "store"), "--split", "val", "--out", str(place / "val.parquet")])
+    assert "8 images" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as left:
+        main(["evaluate", run, "--task", "detect", *common])
+    assert left.value.code == 2
+    assert "the task detect runs on radiographs" in capsys.readouterr().err
+
+
+def test_an_exported_file_gives_the_run_s_numbers(
+    place: Path, model: VolumeModel, store: VolumeStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = place / "weights.safetensors"
+    main(["export", str(place / "run"), "--to", "colipri", "--out", str(file)])
+    assert "RAS, 12.0 mm" in capsys.readouterr().out
+    loaded = lingula.load(file)
+    assert isinstance(loaded, Colipri)
+    assert not {name for name in load_file(file) if "decoder" in name}
+    volume = torch.from_numpy(store.crop(0, (0, 0, 0), (16, 16, 16)).astype(np.float32)).clip(-1000, 1000)[None, None] / 1000
+    texts = model.text_encoder.tokenise(PROMPTS)
+    with torch.no_grad():
+        image, text = (
+            loaded.encode_image(volume, pool=True, project=True, normalize=True),
+            loaded.encode_text(*vars(texts).values()),
+        )
+        torch.testing.assert_close(image, model.method.encode_image(volume))
+        probabilities = loaded.classify(image, text)[0]
+    np.testing.assert_allclose(text.numpy(), model.encode_text(PROMPTS), atol=1e-6)
+    expected = torch.softmax(model.method.encode_image(volume).detach()[0] @ text.T / model.method.temperature, 0)
+    torch.testing.assert_close(probabilities, expected)
+    from tokenizers import Tokenizer
+
+    tokeniser = Tokenizer.from_file(str(place / "weights.tokenizer.json"))
+    assert tokeniser.encode(PROMPTS[0]).ids == model.text_encoder.tokenise([PROMPTS[0]]).ids[0].tolist()
