@@ -24,6 +24,7 @@ from lingula.evaluation.cohort import is_phantom, select_rows
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.encoder import Named
 from lingula.evaluation.external_scorer import run_scorer, split_scorer, try_scorer
+from lingula.evaluation.extras import need_packages
 from lingula.evaluation.pictures import Picture
 from lingula.evaluation.report_writing import most_frequent, nearest_reports, way_name, write_reports
 from lingula.evaluation.result import ResultRow, TaskResult, number
@@ -63,6 +64,7 @@ def run(encoder: Named, store: StoreTable, config: EvaluateConfig, cache: Path |
     """
     if not isinstance(store, VolumeStore):
         raise UserError(f"reports are written about CT volumes, and {store.path} holds others", "Give a store of CT volumes.")
+    need_packages("report generation", "reports", "sacrebleu", "rouge_score")
     writer, own = _writer(encoder, store), config.generate
     for text in own.scorer:
         try_scorer(text, own.scorer_minutes)

@@ -17,6 +17,7 @@ from lingula.evaluation.arrays import ImageScores
 from lingula.evaluation.cohort import select_rows, subgroups
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.encoder import Named
+from lingula.evaluation.extras import need_packages
 from lingula.evaluation.pictures import Picture
 from lingula.evaluation.result import ResultRow, TaskResult
 from lingula.evaluation.segment_config import EncoderName
@@ -73,6 +74,7 @@ def segment_volumes(encoder: Named, store: VolumeStore, config: EvaluateConfig) 
         raise UserError(f"{encoder.name} does not give a volume encoder away", "Segment CT volumes with a colipri run.")
     if config.segment.boxes:
         raise UserError("boxes of CT volumes are not filled", "Leave --segment.boxes out: masks alone count there.")
+    need_packages("segmentation of CT volumes", "ct", "monai")
     data = _gather(store, config)
     variants: list[Variant] = [(tower, head) for tower in config.segment.encoder for head in config.segment.volume.head]
     rows: list[ResultRow] = []
