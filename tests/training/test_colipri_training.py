@@ -14,6 +14,7 @@ import torch
 from ct_runs import make_ct_store, small_recipe
 
 from lingula.cli import main
+from lingula.cli.pretrain import parse
 from lingula.core.batch import Batch
 from lingula.core.distributed import World
 from lingula.core.errors import UserError
@@ -28,6 +29,7 @@ from lingula.training.config import PretrainConfig
 from lingula.training.language import find_text_encoder
 from lingula.training.plan import describe_plan
 from lingula.training.pretrain import pretrain, text_plan
+from lingula.training.recipes import recipe
 from lingula.training.run import Run
 from lingula.training.stores import images_only_store, training_store
 
@@ -258,9 +260,17 @@ def test_each_method_refuses_the_other_kind_of_store_in_one_line(
         assert error.count("\n") == 1
 
 
-def test_what_is_for_ct_alone_is_refused_for_radiographs(store: Path) -> None:
-    from lingula.training.recipes import recipe
+def test_short_options_and_the_preset_where_none_is_named() -> None:
+    config = parse(["colipri", "--store", "a", "--images-only", "b", "--method.size", "small"]).complete_config()
+    assert (config.data.store, config.data.images_only) == (Path("a"), Path("b"))
+    assert config.method.report_weight == config.method.masked_weight == 1
+    assert config.method.volume_encoder.embed_dim == 396
+    assert (config.data.text_view, config.data.pairing) == ("varied", "one-per-epoch")
+    assert parse(["colipri", "--preset", "c"]).config.method.masked_weight == 0
+    assert parse(["clip"]).config == recipe("clip", "sound")
 
+
+def test_what_is_for_ct_alone_is_refused_for_radiographs(store: Path) -> None:
     for data, message in (
         ({"text_view": "varied"}, "is for CT"),
         ({"images_only": store}, "learns nothing from images without text"),

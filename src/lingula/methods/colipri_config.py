@@ -67,7 +67,7 @@ class ColipriMethodConfig(Config):
 
 _COMMON: dict[str, Any] = {
     "method": {"name": "colipri"},
-    "data": {"text_view": "varied"},
+    "data": {"text_view": "varied", "pairing": "one-per-epoch"},
     "crop": {"size": 160},
     "text_encoder": {"name": "cxr-bert-specialized", "frozen": False},
     "optimisation": {
@@ -85,15 +85,16 @@ _M: dict[str, Any] = {"method": {"masked_weight": 1.0}}
 
 _TINY: dict[str, Any] = {
     "method": {
-        "size": "tiny",
+        "encoder": {"embed_dim": 96, "depth": 4, "num_heads": 4, "drop_path": 0.0},
         "image_pooler_heads": 4,
         "text_pooler_heads": 4,
-        "report_decoder": {"width": 128, "layers": 2, "heads": 4, "max_tokens": 128},
+        "opposite_slots": 4,
+        "report_decoder": {"width": 64, "layers": 1, "heads": 4, "max_tokens": 96},
     },
     "crop": {"size": 48},
-    "text_encoder": {"name": "small", "small": {"layers": 1}},
-    "optimisation": {"steps": 300, "batch_size": 16, "micro_batch_size": None, "learning_rate": 5e-4},
-    "runtime": {"precision": "fp32", "log_every": 10, "validate_every": 100, "checkpoint_every": 10_000},
+    "text_encoder": {"name": "small", "small": {"layers": 1, "width": 96}},
+    "optimisation": {"steps": 400, "batch_size": 24, "micro_batch_size": None, "learning_rate": 2e-3, "warmup": 0.1},
+    "runtime": {"precision": "fp32", "log_every": 20, "validate_every": 100, "checkpoint_every": 10_000},
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -105,6 +106,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """The published variants: contrast (c), with report generation (r), with masked-image modelling (m); opposite sentences in all.
 
-Their encoders are those of the released model. Crop, batch, learning rate and schedule are ours; weight decay and clipping are
-those of nnSSL, which COLIPRI builds on. `tiny` is all of it (crm) in a size for two processor cores, wholly ours.
+Of the reconstructions of a study one meets its report in each epoch. The encoders are those of the released model. Crop, batch,
+learning rate and schedule are ours; weight decay and clipping are those of nnSSL, which COLIPRI builds on. `tiny` is all of it
+(crm) in a size for two processor cores, wholly ours.
 """
