@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from lingula.data.volume_reader import Volume, read_volume
 from lingula.data.volume_storing import VolumeStoring
 from lingula.data.volumes_in_memory import ReadableVolumes, VolumesInMemory
 from lingula.evaluation.config import SeenOfVolumes
+from lingula.evaluation.volume_encoder import ReportWriter, VolumeTrainable
 from lingula.loaded import LoadedRun
 from lingula.methods.colipri import ColipriMethod
 from lingula.training.run import Run
@@ -77,12 +79,37 @@ class VolumeModel(LoadedRun):
         Raises:
             UserError: The store's orientation or voxel size is not that of the training.
         """
+        self._check_storing(store)
+        return self._embed(store, [int(row) for row in rows], self.seen)
+
+    def volume_trainable(self, store: VolumeStore) -> VolumeTrainable:
+        """Return a copy of the volume encoder, for segmentation.
+
+        Raises:
+            UserError: The store's orientation or voxel size is not that of the training.
+        """
+        self._check_storing(store)
+        return VolumeTrainable(copy.deepcopy(self.method.image_encoder.backbone), VolumeCrop(self.run.config.crop))
+
+    def report_writer(self, store: VolumeStore) -> ReportWriter | None:
+        """Return the parts that write reports, not copied; None where the run was trained without report generation.
+
+        Raises:
+            UserError: The store's orientation or voxel size is not that of the training.
+        """
+        self._check_storing(store)
+        method = self.method
+        if method.report_decoder is None:
+            return None
+        window = self.run.config.crop.shape if self.seen == "windows" else None
+        return ReportWriter(method.image_encoder, method.report_decoder, method.text_encoder, self._crop(self.seen), window)
+
+    def _check_storing(self, store: VolumeStore) -> None:
         for name in ("orientation", "spacing"):
             ours, theirs = getattr(self.storing.config, name), getattr(store.storing, name)
             if ours != theirs:
                 problem = f"store {store.path} is stored with {name} {theirs}, the model was trained on {ours}"
                 raise UserError(problem, f"Prepare it with --{name} {ours}.")
-        return self._embed(store, [int(row) for row in rows], self.seen)
 
     def _stored(self, image: VolumeInput) -> Volume:
         """What a store would hold of a volume."""
@@ -97,11 +124,7 @@ class VolumeModel(LoadedRun):
 
     def _embed(self, volumes: ReadableVolumes, rows: Sequence[int], seen: SeenOfVolumes) -> tuple[np.ndarray, np.ndarray]:
         """One volume at a time: they differ in shape, and one may fill the memory."""
-        crop = VolumeCrop(
-            self.run.config.crop.model_copy(
-                update={"evaluation": "centre" if seen == "centre" else "whole", "whole_multiple": self._multiple()}
-            )
-        )
+        crop = self._crop(seen)
         features, latents = [], []
         with torch.inference_mode():
             for row in rows:
@@ -110,6 +133,11 @@ class VolumeModel(LoadedRun):
                 features.append(pooled.float().cpu().numpy())
                 latents.append(projected.float().cpu().numpy())
         return np.concatenate(features), np.concatenate(latents)
+
+    def _crop(self, seen: SeenOfVolumes) -> VolumeCrop:
+        """What is read of a volume to be shown so."""
+        update = {"evaluation": "centre" if seen == "centre" else "whole", "whole_multiple": self._multiple()}
+        return VolumeCrop(self.run.config.crop.model_copy(update=update))
 
     def _multiple(self) -> int:
         """What every side of a whole volume is a multiple of, voxels."""

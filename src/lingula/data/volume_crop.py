@@ -70,15 +70,46 @@ class VolumeCrop:
         Returns:
             None where the region is only a box.
         """
+        place = self._fixed(store.shape(row)) if key is None else self._placed(store.shape(row), _draw(key))
+        return self.mask_at(store, row, region, *place, key)
+
+    def read_at(
+        self, store: VolumeStore, row: int, start: Sequence[int] | Numbers, size: tuple[int, int, int], key: Key | None = None
+    ) -> Float[np.ndarray, "x y z"]:
+        """Read a crop of a chosen place, float32 in [-1, 1]; what lies beyond the volume is padded.
+
+        Args:
+            store: Where the volume is.
+            row: Which.
+            start: First voxel of the crop, in voxels of the volume; may lie before it.
+            size: Voxels along x, y and z.
+            key: What mirrors, shift and contrast are drawn by, for training; None: the values as they are.
+        """
         draw = _draw(key) if key is not None else None
-        start, shape = self._fixed(store.shape(row)) if draw is None else self._placed(store.shape(row), draw)
-        inside, first, size = _within(start, shape, store.shape(row))
-        found = store.mask(row, region, first.tolist(), size.tolist())
+        crop = self._seen(store, row, np.asarray(start, np.int64), size, draw)
+        return crop if draw is None else np.ascontiguousarray(self._mirrored(crop, draw))
+
+    def mask_at(
+        self,
+        store: VolumeStore,
+        row: int,
+        region: int,
+        start: Sequence[int] | Numbers,
+        size: tuple[int, int, int],
+        key: Key | None = None,
+    ) -> VolumeMask | None:
+        """Return the mask of a region as `read_at` shows its volume, `x y z`: same place, padding (empty) and mirrors.
+
+        Returns:
+            None where the region is only a box.
+        """
+        inside, first, within = _within(np.asarray(start, np.int64), size, store.shape(row))
+        found = store.mask(row, region, first.tolist(), within.tolist())
         if found is None:
             return None
-        seen = np.zeros(shape, bool)
+        seen = np.zeros(size, bool)
         seen[inside] = found
-        return seen if draw is None else np.ascontiguousarray(self._mirrored(seen, draw))
+        return seen if key is None else np.ascontiguousarray(self._mirrored(seen, _draw(key)))
 
     def _varied(self, store: ReadableVolumes, row: int, key: Key) -> Float[np.ndarray, "x y z"]:
         draw = _draw(key)

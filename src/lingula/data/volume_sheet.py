@@ -67,7 +67,7 @@ class Window:
 def coronal_plane(volume: Volume, window: Window | None = None) -> Pixels:
     """Return the plane in the middle, seen from the front, head up, with square pixels, uint8."""
     turned = orient(volume, "RAS")
-    grey = (window or Window()).grey(_plane(turned.voxels, PLANES["coronal"][0], turned.voxels.shape[1] // 2))
+    grey = (window or Window()).grey(lay_plane(turned.voxels, PLANES["coronal"][0], turned.voxels.shape[1] // 2))
     x, _, z = turned.spacing.tolist()
     height, width = grey.shape
     least = min(x, z)
@@ -143,7 +143,7 @@ def draw_volume_sheet(
 
 def _shown(store: VolumeStore, row: int, words: bool) -> _Shown:
     """Read a volume and its regions, with axes to the right, front and head whatever the store's are."""
-    axes = {"RAS": (0, 1, 2), "SAR": (2, 1, 0)}[store.storing.orientation]
+    axes = axes_to_ras(store)
     regions = [_turned(region, axes) for region in store.regions(row)]
     masks = [None if (mask := store.mask(row, number)) is None else mask.transpose(axes) for number in range(len(regions))]
     spacing = np.array(store.spacing(row))[list(axes)]
@@ -153,6 +153,11 @@ def _shown(store: VolumeStore, row: int, words: bool) -> _Shown:
     caption = f"{row} · {store.column('split')[row]} · {sides} voxels of {voxel} mm"
     text = wrap(" ".join(mask_phi(store.text(row)).split()), 3 * SIDE, TEXT_LINES) if words else []
     return _Shown(hounsfield, spacing, regions, masks, caption, text)
+
+
+def axes_to_ras(store: VolumeStore) -> tuple[int, int, int]:
+    """Return which axes of a store's volumes run to the right, to the front and to the head."""
+    return {"RAS": (0, 1, 2), "SAR": (2, 1, 0)}[store.storing.orientation]
 
 
 def _turned(region: StoredVolumeRegion, axes: tuple[int, int, int]) -> StoredVolumeRegion:
@@ -210,12 +215,12 @@ def _draw_plane(
     """Draw one plane with what it cuts: mask outlines, boxes of regions without mask; a scale bar; R or A for what is left."""
     across, columns, rows = PLANES[name]
     size = tuple(max(1, round(shown.hounsfield.shape[a] * shown.spacing[a] * shown.scale())) for a in (columns, rows))
-    grey = _plane(window.grey(shown.hounsfield), across, centre[across])
+    grey = lay_plane(window.grey(shown.hounsfield), across, centre[across])
     image = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC).convert("RGB")
     for region, mask in zip(shown.regions, shown.masks, strict=True):
         colour = colours[region.finding]
         if mask is not None:
-            image = _draw_mask(image, _plane(mask, across, centre[across]), colour, region.kind)
+            image = _draw_mask(image, lay_plane(mask, across, centre[across]), colour, region.kind)
         elif region.box[across] <= centre[across] + 0.5 <= region.box[3 + across]:
             _draw_box(image, shown, region, (columns, rows), colour)
     draw = ImageDraw.Draw(image)
@@ -226,7 +231,7 @@ def _draw_plane(
     return image
 
 
-def _plane(values: np.ndarray, across: int, index: int) -> np.ndarray:
+def lay_plane(values: np.ndarray, across: int, index: int) -> np.ndarray:
     """Cut a volume in RAS across an axis and lay it as radiologists do: right and front on the left, front or head up."""
     plane = np.take(values, index, axis=across).T
     return np.ascontiguousarray(plane[::-1, ::-1])

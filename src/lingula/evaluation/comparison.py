@@ -11,6 +11,7 @@ from lingula.evaluation.ranking import ranked_difference, ranked_from_columns
 from lingula.evaluation.result import CLASSIFICATION, MASKS, RANKING, ResultRow, TaskResult
 from lingula.evaluation.scored import METRICS, difference_rows, from_columns
 from lingula.evaluation.segmentation_rows import mask_difference_rows, masks_from_columns
+from lingula.evaluation.surface_scores import NSD, surface_rows, surfaces_from_columns
 
 
 def paired_difference(
@@ -55,6 +56,9 @@ def paired_difference(
             _check(a, b, drawn.row_ids == others.row_ids and drawn.findings == others.findings)
             _check(a, b, bool(np.array_equal(drawn.truth, others.truth, equal_nan=True)))
             rows += mask_difference_rows(drawn, others, samples, seed, name)
+            if NSD in ours[name]:
+                surfaces = surfaces_from_columns(ours[name]), surfaces_from_columns(theirs[name])
+                rows += surface_rows(surfaces[0], samples, seed, name, other=surfaces[1])
         else:
             first, second = ranked_from_columns(ours[name]), ranked_from_columns(theirs[name])
             _check(a, b, first.row_ids == second.row_ids and list(first.values) == list(second.values))

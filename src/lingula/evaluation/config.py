@@ -10,10 +10,13 @@ from pydantic import Field, model_validator
 
 from lingula.core.config import Config
 from lingula.evaluation.detect_config import DetectConfig
+from lingula.evaluation.generate_config import GenerateConfig
 from lingula.evaluation.ground_config import GroundConfig
 from lingula.evaluation.segment_config import SegmentConfig
 
-TaskName = Literal["zero-shot", "probe", "fine-tune", "retrieve", "geometry", "supervised", "segment", "detect", "ground"]
+TaskName = Literal[
+    "zero-shot", "probe", "fine-tune", "retrieve", "geometry", "supervised", "segment", "detect", "ground", "generate"
+]
 SeenOfVolumes = Literal["whole", "windows", "centre"]
 """What an encoder is shown of a CT volume: all of it, all of it window by window, or the crop in the middle."""
 ScorerName = Literal["mgca", "strict"]
@@ -95,6 +98,8 @@ class EvaluateConfig(Config):
     """Also score the weights that the run started from, and report the paired difference."""
     ground: GroundConfig = GroundConfig()
     """How grounding is measured."""
+    generate: GenerateConfig = GenerateConfig()
+    """How reports are written and read."""
 
     def options(self, task: str) -> str:
         """Return the options of `lingula evaluate RUN` that repeat one of the tasks, those at their defaults left out.

@@ -22,11 +22,16 @@ if TYPE_CHECKING:
     from lingula.models.unet_decoder import UnetDecoder
 
 
-class Encoder(Protocol):
-    """A loaded model with its own preprocessing inside."""
+class Named(Protocol):
+    """What a result says about the model it comes from."""
 
     name: str
     fingerprint: str
+
+
+class Encoder(Named, Protocol):
+    """A loaded model with its own preprocessing inside."""
+
     findings: list[str]
     """What a supervised model classifies; empty for the others."""
 

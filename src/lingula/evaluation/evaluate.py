@@ -29,10 +29,11 @@ TASKS = {
     "geometry": "lingula.evaluation.tasks.geometry",
     "supervised": "lingula.evaluation.tasks.supervised",
     "ground": "lingula.evaluation.tasks.ground",
+    "generate": "lingula.evaluation.tasks.generate",
 }
 """Task to the module that holds its `run`; a new task is one line here."""
 
-ON_VOLUMES = {"zero-shot", "probe", "retrieve", "geometry"}
+ON_VOLUMES = {"zero-shot", "probe", "retrieve", "geometry", "segment", "generate"}
 """Tasks that run on CT volumes."""
 
 Task = Callable[[Encoder, StoreTable, EvaluateConfig, Path | None], TaskResult]

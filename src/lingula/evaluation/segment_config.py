@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from lingula.core.config import Config
+from lingula.evaluation.volume_segment_config import VolumeSegmentConfig
 
 EncoderName = Literal["frozen", "fine-tuned"]
 DecoderName = Literal["random", "pre-trained"]
@@ -52,6 +53,8 @@ class SegmentConfig(Config):
     """Whether training images and masks vary as in pre-training."""
     pictures: int = Field(default=6, ge=0)
     """Images of the scored split that are drawn with truth and prediction."""
+    volume: VolumeSegmentConfig = VolumeSegmentConfig()
+    """What CT volumes have of their own; `decoder`, `channels`, `boxes`, `batch` and `batch_norm` are for radiographs alone."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -11,7 +11,7 @@ from lingula.data.augment import ImageTransform
 from lingula.evaluation.arrays import PerFinding
 from lingula.evaluation.overlays import PREDICTION, TRUTH, draw_contour, draw_mask, eight_bits, grey_to_rgb
 from lingula.evaluation.pictures import Picture
-from lingula.evaluation.segmentation_truth import SegmentationTruth
+from lingula.evaluation.segmentation_truth import KnownPlaces, SegmentationTruth
 from lingula.evaluation.segmenter import Segmenter, placed
 
 LEAST_SIDE = 256
@@ -56,7 +56,7 @@ def draw_segments(
     return pictures
 
 
-def choose_images(truth: SegmentationTruth, rows: RowNumbers, count: int, seed: int) -> list[tuple[int, int]]:
+def choose_images(truth: KnownPlaces, rows: RowNumbers, count: int, seed: int) -> list[tuple[int, int]]:
     """Draw rows and findings by seed: each finding in turn, another image each time where there is one."""
     order = np.random.default_rng(seed).permutation(rows)
     queues = [[int(row) for row in order if truth.outlined[row, place]] for place in range(len(truth.findings))]

@@ -102,7 +102,7 @@ def mask_columns(scored: ScoredMasks, setting: str) -> dict[str, Any]:
         "row_id": np.asarray(scored.row_ids, dtype=object)[image],
         "patient_id": np.asarray(scored.patients, dtype=object)[image],
         "finding": np.asarray(scored.findings, dtype=object)[finding],
-        "area": np.full(len(unit), scored.area, np.int32),
+        "area": np.broadcast_to(scored.area, len(scored.row_ids))[image].astype(np.int32),
         "truth": scored.truth[image, finding].astype(np.int32),
         "predicted": scored.predicted[at].astype(np.int32),
         "overlap": scored.overlap[at].astype(np.int32),
@@ -127,11 +127,12 @@ def masks_from_columns(columns: dict[str, np.ndarray]) -> ScoredMasks:
         values[unit, image, finding] = columns[name]
         counts.append(values)
     predicted, overlap, predicted_half, overlap_half = counts
+    areas = columns["area"][first]
     return ScoredMasks(
         row_ids=[str(name) for name in row_ids],
         patients=[str(name) for name in columns["patient_id"][first]],
         findings=[str(name) for name in findings],
-        area=int(columns["area"][0]),
+        area=int(areas[0]) if (areas == areas[0]).all() else areas.astype(np.float64),
         truth=truth,
         predicted=predicted,
         overlap=overlap,

@@ -42,13 +42,13 @@ class PixelCounts:
         truth: `images findings`, pixels that are true.
         predicted: `images findings thresholds`.
         overlap: `images findings thresholds`, predicted and true.
-        area: Pixels of the view.
+        area: Pixels of the view, or of each image's own.
     """
 
     truth: ImageScores
     predicted: ThresholdCounts
     overlap: ThresholdCounts
-    area: int
+    area: int | Scores
 
     def at(self, thresholds: PerFinding) -> tuple[ImageScores, ImageScores]:
         """Return predicted pixels and overlap, `images findings`, at one threshold of the list per finding."""
@@ -80,7 +80,7 @@ class ScoredMasks:
         row_ids: The store's name of each image, in the order of the store.
         patients: The patient of each image.
         findings: Names of the findings.
-        area: Pixels of the view.
+        area: Pixels of the view, or of each image's own.
         truth: `images findings`, pixels; NaN where unknown.
         predicted: `units images findings`, pixels at the thresholds; NaN where unknown or not scored by a unit.
         overlap: The same, predicted and true.
@@ -92,7 +92,7 @@ class ScoredMasks:
     row_ids: list[str]
     patients: list[str]
     findings: list[str]
-    area: int
+    area: int | Scores
     truth: ImageScores
     predicted: UnitScores
     overlap: UnitScores
@@ -104,7 +104,8 @@ class ScoredMasks:
         """Return the same for some of the images, by position."""
         names = [self.row_ids[i] for i in chosen], [self.patients[i] for i in chosen]
         counts = {name: getattr(self, name)[:, chosen] for name in ("predicted", "overlap", "predicted_half", "overlap_half")}
-        return replace(self, row_ids=names[0], patients=names[1], truth=self.truth[chosen], **counts)
+        area = self.area if isinstance(self.area, int) else self.area[chosen]
+        return replace(self, row_ids=names[0], patients=names[1], area=area, truth=self.truth[chosen], **counts)
 
     def totals(self) -> tuple[Array, Array, Array]:
         """Count images that are scored, those with the finding and those without; behind the findings, those with any."""
@@ -136,7 +137,8 @@ class ScoredMasks:
     def constant(self, everywhere: bool) -> ScoredMasks:
         """Return what a model would give that predicts every pixel, or none."""
         unknown = np.isnan(self.truth)
-        predicted = np.where(unknown, np.nan, self.area if everywhere else 0.0)[None]
+        area = np.broadcast_to(self.area, len(self.row_ids))[:, None]
+        predicted = np.where(unknown, np.nan, area if everywhere else 0.0)[None]
         overlap = np.where(unknown, np.nan, self.truth if everywhere else 0.0)[None]
         return replace(
             self,
@@ -148,14 +150,14 @@ class ScoredMasks:
         )
 
 
-def strict_metrics(truth: Scores, predicted: Scores, overlap: Scores, area: int, weights: Weights) -> Numbers:
+def strict_metrics(truth: Scores, predicted: Scores, overlap: Scores, area: int | Scores, weights: Weights) -> Numbers:
     """Compute the metrics of `STRICT` for one finding under every weighting, `resamples metrics`.
 
     Args:
         truth: True pixels of each image; NaN where unknown.
         predicted: Predicted pixels; NaN where not scored.
         overlap: Pixels that are both.
-        area: Pixels of the view.
+        area: Pixels of the view, or of each image's own.
         weights: `resamples images`.
     """
     scored = ~np.isnan(truth) & ~np.isnan(predicted)
@@ -169,7 +171,7 @@ def strict_metrics(truth: Scores, predicted: Scores, overlap: Scores, area: int,
             weighted_mean(both / (either - both), weights[:, there]),
             pooled,
             weighted_mean((predicted[clear] == 0).astype(float), weights[:, clear]),
-            weighted_mean(predicted[clear] / area, weights[:, clear]),
+            weighted_mean((predicted / area)[clear], weights[:, clear]),
         ],
         axis=1,
     )

@@ -14,30 +14,28 @@ from lingula.core.errors import UserError, nearest
 from lingula.core.types import RegionMask, RowNumbers
 from lingula.data.augment import MaskStack
 from lingula.data.store import Store
-from lingula.data.store_schema import StoredRegion
+from lingula.data.store_schema import StoredRegion, StoredVolumeRegion
+from lingula.data.store_table import StoreTable
+from lingula.data.volume_store import VolumeStore
 from lingula.evaluation.cohort import targets
 from lingula.evaluation.config import EvaluateConfig
 
 
 @dataclass(frozen=True)
-class SegmentationTruth:
-    """What is known about where findings lie.
+class KnownPlaces:
+    """For which images of a store it is known where findings lie.
 
     For a finding, an image is either *outlined* (all of its regions of that finding have pixels), *clear* (it has no region, and
     the labels, or `unlisted: absent`, say that the finding is not there), or unknown: labelled present, or not at all, without
     a region; or with a region that is only a box, where boxes do not count. What is unknown is neither learned nor scored.
 
     Args:
-        store: The store.
         findings: One map each, in this order.
-        boxes: Whether a region without mask is its filled box.
         known: `rows findings`, for every row of the store.
         outlined: `rows findings`, where the finding is and its pixels are known.
     """
 
-    store: Store
     findings: list[str]
-    boxes: bool
     known: Bool[np.ndarray, "rows findings"]
     outlined: Bool[np.ndarray, "rows findings"]
 
@@ -45,6 +43,19 @@ class SegmentationTruth:
         """Return those of the rows that say something about at least one of the findings."""
         kept: RowNumbers = rows[self.known[rows].any(axis=1)]
         return kept
+
+
+@dataclass(frozen=True)
+class SegmentationTruth(KnownPlaces):
+    """Where findings lie in radiographs.
+
+    Args:
+        store: The store.
+        boxes: Whether a region without mask is its filled box.
+    """
+
+    store: Store
+    boxes: bool
 
     def masks(self, row: int) -> MaskStack:
         """Return one mask per finding, `findings height width`, in stored pixels; regions of one finding are joined.
@@ -61,6 +72,16 @@ class SegmentationTruth:
 
 
 def gather_masks(store: Store, train: RowNumbers, scored: RowNumbers, config: EvaluateConfig) -> SegmentationTruth:
+    """Choose the findings of radiographs, and say for which images their place is known; see `known_places`.
+
+    Raises:
+        UserError: There is no region in the store, or none of a finding in one of the two sets.
+    """
+    places = known_places(store, train, scored, config)
+    return SegmentationTruth(places.findings, places.known, places.outlined, store, config.segment.boxes)
+
+
+def known_places(store: Store | VolumeStore, train: RowNumbers, scored: RowNumbers, config: EvaluateConfig) -> KnownPlaces:
     """Choose the findings, and say for which images their place is known.
 
     Args:
@@ -83,7 +104,7 @@ def gather_masks(store: Store, train: RowNumbers, scored: RowNumbers, config: Ev
             hint = nearest(name, everything) or f"Findings with pixels: {', '.join(sorted(everything))}."
             raise UserError(f"no mask of '{name}' in the store {store.name}", hint)
     _check_both(store, findings, learned, asked, config)
-    return SegmentationTruth(store, findings, config.segment.boxes, *_known(store, findings, config))
+    return KnownPlaces(findings, *_known(store, findings, config))
 
 
 def fill_box(box: tuple[float, float, float, float], height: int, width: int) -> RegionMask:
@@ -120,7 +141,7 @@ def _pixels_of(store: Store, row: int, number: int, region: StoredRegion, shape:
     return mask
 
 
-def _drawn(regions: Sequence[StoredRegion], boxes: bool) -> set[str]:
+def _drawn(regions: Sequence[StoredRegion | StoredVolumeRegion], boxes: bool) -> set[str]:
     """The findings of which an image has pixels."""
     return {region.finding for region in regions if region.has_mask or boxes}
 
@@ -129,7 +150,7 @@ def _count(drawn: Sequence[set[str]], rows: RowNumbers) -> Counter[str]:
     return Counter(finding for row in rows for finding in drawn[row])
 
 
-def _known(store: Store, findings: list[str], config: EvaluateConfig) -> tuple[np.ndarray, np.ndarray]:
+def _known(store: Store | VolumeStore, findings: list[str], config: EvaluateConfig) -> tuple[np.ndarray, np.ndarray]:
     """Where the truth is known, and where of that the finding is present, `rows findings` each."""
     rows = np.arange(len(store))
     labels = np.full((len(rows), len(findings)), np.nan)
@@ -149,7 +170,9 @@ def _known(store: Store, findings: list[str], config: EvaluateConfig) -> tuple[n
     return outlined | clear, outlined
 
 
-def _check_both(store: Store, findings: list[str], learned: Counter[str], asked: Counter[str], config: EvaluateConfig) -> None:
+def _check_both(
+    store: StoreTable, findings: list[str], learned: Counter[str], asked: Counter[str], config: EvaluateConfig
+) -> None:
     what = "mask or box" if config.segment.boxes else "mask"
     scored = "scored" if config.folds else config.split
     remedy = "Name other findings with --label, loosen --where, or use --folds 5 over all rows."
@@ -162,11 +185,11 @@ def _check_both(store: Store, findings: list[str], learned: Counter[str], asked:
         raise UserError(f"no finding has a {what} among both the training and the {scored} rows of {store.name}", remedy)
 
 
-def _nothing_drawn(store: Store, boxes: bool) -> str:
+def _nothing_drawn(store: StoreTable, boxes: bool) -> str:
     return f"no region in the store {store.name}" if boxes else f"no mask in the store {store.name}"
 
 
-def _remedy(store: Store, boxes: bool) -> str:
+def _remedy(store: Store | VolumeStore, boxes: bool) -> str:
     if not boxes and any(store.regions(row) for row in range(len(store))):
         return "It has boxes; --segment.boxes counts them as filled boxes."
     return "Prepare a store whose source gives masks (masks.csv beside the table, or the phantom)."

@@ -118,7 +118,7 @@ def count_pixels(network: Segmenter, truth: SegmentationTruth, transform: ImageT
     with torch.inference_mode():
         for images, masks, known in batches_of_truth(truth, transform, rows, AT_ONCE):
             chances = network(placed(images, network)).float().sigmoid().flatten(2)
-            found = _counts(chances, masks.to(network.device).flatten(2) > 0)
+            found = threshold_counts(chances, masks.to(network.device).flatten(2) > 0)
             counts[:, done : done + len(images)] = np.where(known.numpy()[:, :, None], found, np.nan)
             done += len(images)
     return PixelCounts(counts[2, :, :, 0], counts[0], counts[1], transform.image_size**2)
@@ -129,8 +129,13 @@ def placed(images: Images, network: Segmenter) -> Images:
     return images.to(network.device, memory_format=torch.channels_last)
 
 
-def _counts(chances: Tensor, inside: Tensor) -> np.ndarray:
-    """Count predicted pixels, those of them inside, and those inside, `3 images findings thresholds`, from one pass."""
+def threshold_counts(chances: Tensor, inside: Tensor) -> np.ndarray:
+    """Count predicted pixels, those of them inside, and those inside, `3 images findings thresholds`, from one pass.
+
+    Args:
+        chances: `images findings pixels`, 0 to 1.
+        inside: The same shape, where the finding truly is.
+    """
     images, findings = chances.shape[:2]
     edges = torch.tensor(THRESHOLDS, device=chances.device)
     bins = len(THRESHOLDS) + 1

@@ -33,6 +33,7 @@ TITLES = {
     "segment": "Segmentation",
     "detect": "Detection",
     "ground": "Grounding",
+    "generate": "Report generation",
     "geometry": "Geometry of the embeddings",
 }
 

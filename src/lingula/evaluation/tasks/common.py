@@ -15,7 +15,7 @@ from lingula.data.store_table import StoreTable
 from lingula.evaluation.arrays import ImageScores, PerFinding
 from lingula.evaluation.cohort import choose_findings, folds_by_patient, is_phantom, select_rows, subgroups, targets
 from lingula.evaluation.config import EvaluateConfig
-from lingula.evaluation.encoder import Encoder
+from lingula.evaluation.encoder import Encoder, Named
 from lingula.evaluation.result import ResultRow, TaskResult
 from lingula.evaluation.scored import Scored, score_rows, to_columns
 
@@ -170,7 +170,7 @@ def classification_result(
 
 def make_result(
     task: str,
-    encoder: Encoder,
+    encoder: Named,
     store: StoreTable,
     config: EvaluateConfig,
     rows: list[ResultRow],

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +12,23 @@ import pyarrow as pa
 from lingula.core.errors import UserError
 from lingula.core.types import RowNumbers
 from lingula.data.store import Store
-from lingula.evaluation.arrays import PerFinding
+from lingula.data.volume_store import VolumeStore
 from lingula.evaluation.cohort import select_rows, subgroups
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.encoder import DenseTrainableEncoder, Encoder
 from lingula.evaluation.pictures import Picture
 from lingula.evaluation.result import ResultRow, TaskResult
 from lingula.evaluation.segment_config import DecoderName, EncoderName
+from lingula.evaluation.segmentation_fits import Fits, assemble
 from lingula.evaluation.segmentation_pictures import draw_segments
 from lingula.evaluation.segmentation_rows import mask_columns, mgca_rows, strict_rows
-from lingula.evaluation.segmentation_scores import MGCA_THRESHOLD, PixelCounts, ScoredMasks
+from lingula.evaluation.segmentation_scores import MGCA_THRESHOLD, ScoredMasks
 from lingula.evaluation.segmentation_truth import SegmentationTruth, gather_masks
 from lingula.evaluation.segmenter import count_pixels
 from lingula.evaluation.segmenter_training import train_segmenter
 from lingula.evaluation.tasks.common import FEW, Partition, divide_rows, make_result
 from lingula.evaluation.tasks.fractions import draw_patients, fraction_name
-
-Fit = tuple[RowNumbers, PixelCounts, PerFinding]
-"""The rows that a fit is scored on, its pixels there, its thresholds."""
+from lingula.evaluation.tasks.segment_volumes import segment_volumes
 
 
 @dataclass(frozen=True)
@@ -43,23 +41,12 @@ class _Data:
     notes: list[str]
 
 
-@dataclass
-class _Fits:
-    """The fits of one setting, as they come."""
-
-    fits: list[Fit] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    steps: list[int] = field(default_factory=list)
-    unseen: set[str] = field(default_factory=set)
-    unchosen: int = 0
-    pictures: list[Picture] = field(default_factory=list)
-
-
-def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
+def run(encoder: Encoder, store: Store | VolumeStore, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
     """Train a U-Net for every fraction of the patients, every draw, and every choice of encoder and decoder.
 
     One map per finding, several may hold for a pixel. Step and thresholds come from validation; the encoder itself stays.
     Images, masks and predictions are compared in the model's view (see `segmentation_scores`, which also names the scores).
+    Of CT volumes, see `segment_volumes`.
 
     Args:
         encoder: A model that gives its feature pyramid away (`DenseTrainableEncoder`).
@@ -70,6 +57,8 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
     Raises:
         UserError: The model cannot be used so, a finding has no mask where one is needed, or nothing is left to score.
     """
+    if isinstance(store, VolumeStore):
+        return segment_volumes(encoder, store, config)
     if not isinstance(encoder, DenseTrainableEncoder):
         raise UserError(f"{encoder.name} does not give its image tower away", "Segment with a run of lingula pretrain.")
     data = _gather(store, config)
@@ -81,10 +70,10 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
         for variant in variants:
             setting = f"{fraction_name(fraction)} of labels, {variant[0]} encoder, {variant[1]} decoder"
             done = _fit_all(encoder, data, config, fraction, variant, setting)
-            scored = _assemble(data, done.fits)
+            scored = assemble(store, data.truth.findings, data.rows, done.fits)
             rows += _rows(scored, store, data, config, setting)
             tables.append(pa.table(mask_columns(scored, setting)))
-            notes += _notes(setting, done)
+            notes += done.notes(setting)
             pictures = done.pictures or pictures
     counts = dict(zip(scored.findings, scored.totals()[1].tolist(), strict=False))
     rare = [finding for finding, count in counts.items() if count < FEW]
@@ -127,9 +116,9 @@ def _fit_all(
     fraction: float,
     variant: tuple[EncoderName, DecoderName],
     setting: str,
-) -> _Fits:
+) -> Fits:
     """Train and score every partition and every draw of one setting; draw pictures of the first fit."""
-    done, truth = _Fits(), data.truth
+    done, truth = Fits(), data.truth
     for part in data.partitions:
         for draw in range(1 if fraction == 1 else config.draws):
             seed = config.seed + draw
@@ -149,33 +138,6 @@ def _fit_all(
     return done
 
 
-def _assemble(data: _Data, fits: Sequence[Fit]) -> ScoredMasks:
-    """Put the pixels of several fits into one table."""
-    store, findings = data.truth.store, data.truth.findings
-    ids, patients = store.column("row_id"), store.column("patient_id")
-    truth = np.full((len(data.rows), len(findings)), np.nan)
-    tables = [np.full((len(fits), *truth.shape), np.nan) for _ in range(4)]
-    for unit, (rows, counts, thresholds) in enumerate(fits):
-        places = np.searchsorted(data.rows, rows)
-        truth[places] = counts.truth
-        values = *counts.at(thresholds), *counts.at(np.full(len(findings), MGCA_THRESHOLD))
-        for table, value in zip(tables, values, strict=True):
-            table[unit, places] = value
-    predicted, overlap, predicted_half, overlap_half = tables
-    return ScoredMasks(
-        row_ids=[str(ids[row]) for row in data.rows],
-        patients=[str(patients[row]) for row in data.rows],
-        findings=findings,
-        area=fits[0][1].area,
-        truth=truth,
-        predicted=predicted,
-        overlap=overlap,
-        predicted_half=predicted_half,
-        overlap_half=overlap_half,
-        thresholds=np.stack([thresholds for _, _, thresholds in fits]),
-    )
-
-
 def _rows(scored: ScoredMasks, store: Store, data: _Data, config: EvaluateConfig, setting: str) -> list[ResultRow]:
     rows: list[ResultRow] = []
     if "strict" in config.scorer:
@@ -187,20 +149,6 @@ def _rows(scored: ScoredMasks, store: Store, data: _Data, config: EvaluateConfig
     return rows
 
 
-def _notes(setting: str, done: _Fits) -> list[str]:
-    fits = "one fit" if len(done.fits) == 1 else f"mean of {len(done.fits)} fits"
-    notes = [f"{setting}: {fits} on {_span(done.sizes)} images, best validation at step {_span(done.steps)}."]
-    if done.unseen:
-        notes.append(f"{setting}: a fit saw no image with {', '.join(sorted(done.unseen))}.")
-    if done.unchosen:
-        notes.append(f"{setting}: validation has nothing to find, so the last step was kept and thresholds are {MGCA_THRESHOLD}.")
-    return notes
-
-
-def _span(values: Sequence[int]) -> str:
-    return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
-
-
 def _protocol(data: _Data, config: EvaluateConfig, scored: ScoredMasks) -> dict[str, Any]:
     segment = config.segment
     return {
@@ -209,7 +157,7 @@ def _protocol(data: _Data, config: EvaluateConfig, scored: ScoredMasks) -> dict[
         "folds": config.folds,
         "fractions": list(config.fraction),
         "draws": config.draws,
-        "view": f"{round(scored.area**0.5)} pixels a side, as the model sees an image; the crop cuts masks off, too",
+        "view": f"{round(np.max(scored.area) ** 0.5)} pixels a side, as the model sees an image; the crop cuts masks off, too",
         "truth": "masks and filled boxes" if segment.boxes else "masks",
         "images without region and label": segment.unlisted,
         "loss": segment.loss,
