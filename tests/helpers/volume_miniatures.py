@@ -16,6 +16,7 @@ from miniatures import write_text
 from lingula.data.prepare import prepare
 from lingula.data.prepare_config import PrepareVolumesConfig
 from lingula.data.sources.public_volumes import PublicVolumeSource
+from lingula.data.sources.rad_chestct import FINDINGS
 from lingula.data.text.ct_lexicon import CT_FINDINGS
 from lingula.data.volume_store import VolumeStore
 
@@ -100,3 +101,20 @@ def organ(tumour: bool) -> np.ndarray:
     if tumour:
         mask[12:15, 13:16, 10:13] = 2
     return mask
+
+
+def rad_chestct(root: Path) -> Path:
+    """Write RAD-ChestCT: two volumes a split, axes to feet, back and left; finding n of scan n is somewhere, others nowhere."""
+    findings = [finding for each in FINDINGS.values() for finding in each]
+    columns = [f"{finding}*{place}" for finding in (*findings, "airspace_disease") for place in ("right_lung", "other_location")]
+    metadata = []
+    for start, (split, short) in enumerate((("train", "trn"), ("valid", "val"), ("test", "tst"))):
+        rows: list[dict[str, object]] = []
+        for number in (2 * start, 2 * start + 1):
+            name = f"{short}{number:05d}"
+            rows.append({"NoteAcc_DEID": name, **{each: int(place == 2 * number + 1) for place, each in enumerate(columns)}})
+            metadata.append({"NoteAcc_DEID": name, "MRN_DEID": f"pt{number}", "Manufacturer": "M"})
+            np.savez_compressed(root / f"{name}.npz", ct=chest(SHAPE, seed=number).transpose()[::-1, ::-1, ::-1])
+        write_rows(root / f"img{split}_Abnormality_and_Location_Labels.csv", rows)
+    write_rows(root / "CT_Scan_Metadata_Complete_35747.csv", metadata)
+    return root

@@ -53,6 +53,7 @@ COMMANDS: dict[str, Command] = {
     "data prepare ms-cxr": Command("public", "PrepareMsCxr", "MS-CXR: phrases with boxes in images of MIMIC-CXR"),
     "data prepare tbx11k": Command("public", "PrepareTbx11k", "TBX11K, with boxes"),
     "data prepare ct-rate": Command("public_volumes", "PrepareCtRate", "CT-RATE: chest CT with reports and 18 findings"),
+    "data prepare rad-chestct": Command("public_volumes", "PrepareRadChestCt", "RAD-ChestCT: chest CT with findings"),
     "data prepare nnunet": Command(
         "public_volumes", "PrepareNnunet", "CT with masks in nnU-Net's raw layout (MSD, AMOS, KiTS, …)"
     ),

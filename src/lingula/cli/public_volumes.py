@@ -47,6 +47,15 @@ class PrepareCtRate(_PreparePublicVolumes):
 
 
 @dataclass(kw_only=True)
+class PrepareRadChestCt(_PreparePublicVolumes):
+    """Make a store of RAD-ChestCT, with 16 of CT-RATE's findings."""
+
+    def name(self) -> str:
+        """Name of the data set."""
+        return "rad-chestct"
+
+
+@dataclass(kw_only=True)
 class PrepareNnunet(_PreparePublicVolumes):
     """Make a store of CT volumes with masks in nnU-Net's raw layout (DatasetXXX_NAME)."""
 

@@ -11,7 +11,7 @@ from lingula.data.volume_reader import NIFTI, OTHERS
 class PublicVolumeSource(PublicSource):
     """A public data set of CT volumes; see `PublicSource`."""
 
-    endings = (*NIFTI, *OTHERS)
+    endings: tuple[str, ...] = (*NIFTI, *OTHERS)
 
     def read(self, study: Study, image_index: int) -> Scan:
         """Read one volume.
