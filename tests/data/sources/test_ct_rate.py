@@ -176,3 +176,11 @@ def test_the_command_needs_no_projection(tmp_path: Path, capsys: pytest.CaptureF
         main(["data", "audit", "ct-rate", "--root", str(tmp_path / "data"), "--split", "published"])
     assert left.value.code == 0
     assert "published are 47,149 / 0 / 3,039 images" in capsys.readouterr().out
+
+
+def test_split_lists_name_volumes_with_or_without_their_ending(tmp_path: Path) -> None:
+    write_text(tmp_path / "lists/train.txt", "train_1_a_2\ntrain_2_a_1.nii.gz\n")
+    write_text(tmp_path / "lists/test.txt", "valid_fixed/valid_1_a_1.nii.gz\nvalid_2_a\n")
+    source = CtRateSource(ct_rate(tmp_path / "data"), CtRateConfig(split_lists=tmp_path / "lists"))
+    splits = {study.study_id: study.split for study in source}
+    assert splits == {"train_1_a": "train", "train_2_a": "train", "valid_1_a": "test", "valid_2_a": "test"}
