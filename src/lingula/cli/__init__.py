@@ -52,6 +52,11 @@ COMMANDS: dict[str, Command] = {
     "data prepare padchest": Command("public", "PreparePadchest", "PadChest, with Spanish reports"),
     "data prepare ms-cxr": Command("public", "PrepareMsCxr", "MS-CXR: phrases with boxes in images of MIMIC-CXR"),
     "data prepare tbx11k": Command("public", "PrepareTbx11k", "TBX11K, with boxes"),
+    "data prepare ct-rate": Command("public_volumes", "PrepareCtRate", "CT-RATE: chest CT with reports and 18 findings"),
+    "data prepare rad-chestct": Command("public_volumes", "PrepareRadChestCt", "RAD-ChestCT: chest CT with findings"),
+    "data prepare nnunet": Command(
+        "public_volumes", "PrepareNnunet", "CT with masks in nnU-Net's raw layout (MSD, AMOS, KiTS, …)"
+    ),
     "data audit": Command("public", "AuditSplits", "what is known about a public data set's splits, and whether they are apart"),
     "data describe": Command("data", "Describe", "count what is in a store"),
     "data label": Command("data", "Label", "read 14 or 18 findings out of a store's reports, by rules, into a table"),

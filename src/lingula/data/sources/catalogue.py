@@ -22,6 +22,9 @@ PUBLIC: dict[str, tuple[str, str]] = {
     "padchest": ("padchest", "PadchestSource"),
     "ms-cxr": ("ms_cxr", "MsCxrSource"),
     "tbx11k": ("tbx11k", "Tbx11kSource"),
+    "ct-rate": ("ct_rate", "CtRateSource"),
+    "rad-chestct": ("rad_chestct", "RadChestCtSource"),
+    "nnunet": ("nnunet", "NnunetSource"),
 }
 """Name on the command line to module below `lingula.data.sources` and class; a new data set is one line here."""
 

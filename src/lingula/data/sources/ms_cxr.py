@@ -22,7 +22,7 @@ from lingula.data.sources.root_folder import RootFolder
 from lingula.data.sources.tables import Row
 from lingula.data.split_rules import SplitRule, only_test, published
 from lingula.data.splits import read_split
-from lingula.data.study import ImageReference, Picture, Region, Study
+from lingula.data.study import ImageReference, Picture, Region, Scan, Study
 
 BOX = ("x", "y", "w", "h")
 
@@ -89,7 +89,7 @@ class MsCxrSource(PublicSource):
             raise UserError(f"{self.name}: {row['dicom_id']}: box or size is no number", "Download the table again.")
         return Region(finding=row["category_name"], kind="pathology", box=box, phrase=row["label_text"])
 
-    def read(self, study: Study, image_index: int) -> Picture:
+    def read(self, study: Study, image_index: int) -> Picture | Scan:
         """Read one image, from the folder of the images where one was named.
 
         Raises:

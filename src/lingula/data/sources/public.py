@@ -14,11 +14,11 @@ from lingula.core.config import Config
 from lingula.core.errors import UserError, nearest
 from lingula.core.types import RegionMask
 from lingula.data.readers import UnreadableImage, read_radiograph
-from lingula.data.sources.root_folder import RootFolder
+from lingula.data.sources.root_folder import IMAGES, RootFolder
 from lingula.data.sources.split_lists import read_lists
 from lingula.data.sources.tables import Table, read_table
 from lingula.data.split_rules import Case, SplitRule
-from lingula.data.study import ImageReference, Picture, Region, Split, Study
+from lingula.data.study import ImageReference, Picture, Region, Scan, Split, Study
 
 LISTS = "lists"
 """Name of the split that a folder of lists gives."""
@@ -55,6 +55,8 @@ class PublicSource(ABC):
     """Ways to split it; the first is the default."""
     settings_class: type[PublicConfig] = PublicConfig
     """Its own options, where it has any."""
+    endings: tuple[str, ...] = IMAGES
+    """Of the names of its images."""
     reports = False
     """Whether it can bring reports."""
     notes: tuple[str, ...] = ()
@@ -68,7 +70,7 @@ class PublicSource(ABC):
         """What was left out, by reason."""
         self.hashes: dict[str, str] = {}
         self._check_rule()
-        self.folder = RootFolder(self.root)
+        self.folder = RootFolder(self.root, self.endings)
         self._open()
         self._cases: list[Case] = []
         self._splits = self._plan()
@@ -124,7 +126,7 @@ class PublicSource(ABC):
             "config": self.config.model_dump(mode="json"),
         }
 
-    def read(self, study: Study, image_index: int) -> Picture:
+    def read(self, study: Study, image_index: int) -> Picture | Scan:
         """Read one image and its masks.
 
         Raises:

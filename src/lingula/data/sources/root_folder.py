@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Sequence
 from pathlib import Path, PurePath, PurePosixPath
 
 from lingula.core.errors import UserError, nearest
@@ -17,16 +18,17 @@ class RootFolder:
 
     Args:
         root: The folder.
+        endings: Of the names of images, lower case.
 
     Raises:
         UserError: There is no such folder.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, endings: Sequence[str] = IMAGES) -> None:
         if not root.is_dir():
             near = nearest(root.name, (entry.name for entry in root.parent.iterdir())) if root.parent.is_dir() else ""
             raise UserError(f"no such folder: {root}", near or "Check the path given to --root.")
-        self.root = root
+        self.root, self.endings = root, tuple(endings)
         self.unlisted: list[str] = []
         """Folders that cannot be listed."""
         names = files_below(root, lambda error: self.unlisted.append(str(error.filename)))
@@ -43,7 +45,7 @@ class RootFolder:
         """
         found = self.find_table(*patterns)
         if found is None:
-            others = sorted({PurePosixPath(name).name for name in self.files if not name.lower().endswith(IMAGES)})
+            others = sorted({PurePosixPath(name).name for name in self.files if not name.lower().endswith(self.endings)})
             entries = sorted(entry.name for entry in self.root.iterdir())
             holds = f"It holds {', '.join(entries[:4])}{' …' if len(entries) > 4 else ''}." if entries else "It is empty."
             raise UserError(f"no {' or '.join(patterns)} (or .gz) in {self.root} or below", nearest(patterns[0], others) or holds)
@@ -64,7 +66,7 @@ class RootFolder:
 
     def images(self) -> set[str]:
         """Return the paths of all image files."""
-        return {name for name in self.files if name.lower().endswith(IMAGES)}
+        return {name for name in self.files if name.lower().endswith(self.endings)}
 
     def named(self, name: str) -> str | None:
         """Return the path of the file of this name, wherever it lies; None where there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -55,36 +56,58 @@ class Sidecar:
         row = self._rows.get(image) or self._rows.get(PurePosixPath(image).name)
         if row is None:
             raise UnreadableImage("the sidecar table has no row about it")
-        slope, intercept = (
-            self._number(row, self._config.slope_column, 1.0),
-            self._number(row, self._config.intercept_column, 0.0),
-        )
-        voxels = volume.voxels
-        if (slope, intercept) != (1.0, 0.0):
-            voxels = (voxels * slope + intercept).astype(np.float32)
-        return Volume(voxels, self._rescaled(volume, row))
+        return corrected(volume, row, self._config)
 
-    def _rescaled(self, volume: Volume, row: Row) -> np.ndarray:
-        """Give the axes of an affine the table's lengths; the corner of the first voxel's centre stays."""
-        affine = np.array(volume.affine, np.float64)
-        columns = [name for name in self._config.spacing_columns if name != NONE]
-        if not columns:
-            return affine
-        numbers = [float(number) for name in columns for number in _NUMBER.findall(row[name])]
-        spacing = {1: numbers * 3, 2: [*numbers[:1] * 2, *numbers[1:]], 3: numbers}.get(len(numbers))
-        if spacing is None or min(spacing) <= 0:
-            cells = ", ".join(row[name] for name in columns)
-            raise UnreadableImage(f"the sidecar table gives no voxel size of one to three positive numbers ({cells})")
-        affine[:3, :3] *= np.array(spacing) / volume.spacing
+
+def corrected(volume: Volume, row: Row, config: SidecarConfig) -> Volume:
+    """Return a volume with the slope, intercept and voxel size that a row of a table gives it.
+
+    Args:
+        volume: As its file says it.
+        row: Of the table.
+        config: Which columns of it.
+
+    Raises:
+        UnreadableImage: A cell is no number.
+    """
+    slope, intercept = _number(row, config.slope_column, 1.0), _number(row, config.intercept_column, 0.0)
+    voxels = volume.voxels
+    if (slope, intercept) != (1.0, 0.0):
+        voxels = (voxels * slope + intercept).astype(np.float32)
+    return Volume(voxels, _rescaled(volume, row, config))
+
+
+def numbers_in(row: Row, columns: Iterable[str]) -> list[float]:
+    """Return all numbers in some cells, in their order, whatever brackets and commas are about them.
+
+    >>> numbers_in({"XYSpacing": "[0.75, 0.75]", "ZSpacing": "1.5"}, ("XYSpacing", "ZSpacing"))
+    [0.75, 0.75, 1.5]
+    """
+    return [float(number) for name in columns for number in _NUMBER.findall(row[name])]
+
+
+def _rescaled(volume: Volume, row: Row, config: SidecarConfig) -> np.ndarray:
+    """Give the axes of an affine the table's lengths; the corner of the first voxel's centre stays."""
+    affine = np.array(volume.affine, np.float64)
+    columns = [name for name in config.spacing_columns if name != NONE]
+    if not columns:
         return affine
+    numbers = numbers_in(row, columns)
+    spacing = {1: numbers * 3, 2: [*numbers[:1] * 2, *numbers[1:]], 3: numbers}.get(len(numbers))
+    if spacing is None or min(spacing) <= 0:
+        cells = ", ".join(row[name] for name in columns)
+        raise UnreadableImage(f"the sidecar table gives no voxel size of one to three positive numbers ({cells})")
+    affine[:3, :3] *= np.array(spacing) / volume.spacing
+    return affine
 
-    def _number(self, row: Row, column: str, otherwise: float) -> float:
-        if column == NONE:
-            return otherwise
-        try:
-            number = float(row[column])
-        except ValueError:
-            number = np.nan
-        if not np.isfinite(number):
-            raise UnreadableImage(f"the sidecar table has no number in column '{column}' ({row[column] or 'blank'})")
-        return number
+
+def _number(row: Row, column: str, otherwise: float) -> float:
+    if column == NONE:
+        return otherwise
+    try:
+        number = float(row[column])
+    except ValueError:
+        number = np.nan
+    if not np.isfinite(number):
+        raise UnreadableImage(f"the sidecar table has no number in column '{column}' ({row[column] or 'blank'})")
+    return number

@@ -9,6 +9,7 @@ from lingula.core.errors import UserError
 from lingula.data.sources.root_folder import IMAGES
 from lingula.data.splits import ALIASES, SPLITS
 from lingula.data.study import Split
+from lingula.data.volume_reader import NIFTI, OTHERS
 
 
 def read_lists(folder: Path, names: Sequence[Sequence[str]]) -> tuple[list[Split | None], int]:
@@ -68,5 +69,5 @@ def _bare(name: str) -> str:
 
 
 def _without_ending(name: str) -> str:
-    path = PurePosixPath(name)
-    return (path.with_suffix("") if path.suffix.lower() in IMAGES else path).as_posix()
+    ending = max((each for each in (*IMAGES, *NIFTI, *OTHERS) if name.lower().endswith(each)), key=len, default="")
+    return PurePosixPath(name[: len(name) - len(ending)]).as_posix()

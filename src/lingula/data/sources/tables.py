@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -44,12 +44,13 @@ class Table:
         return column
 
 
-def read_table(path: Path, only: Collection[str] | None = None) -> Table:
+def read_table(path: Path, only: Collection[str] | None = None, fold: Callable[[Row], Row] | None = None) -> Table:
     """Read a table with a header line; `.tsv` is separated by tabs, everything else by commas; `.gz` is unpacked on the way.
 
     Args:
         path: The file.
         only: Columns whose cells are kept, where the table has them; None: all. Columns without a name are left out.
+        fold: Makes of each row what is kept of it, for tables of thousands of columns; None: it is kept as it is.
 
     Raises:
         UserError: The file is missing, empty, not text, or a row has more cells than the header.
@@ -70,7 +71,8 @@ def read_table(path: Path, only: Collection[str] | None = None) -> Table:
                     problem = f"table {path}, line {reader.line_num}: {len(cells)} cells under {len(columns)} columns"
                     raise UserError(problem, "Quote cells that contain the separator.")
                 if any(cells):
-                    rows.append({name: cells[place].strip() if place < len(cells) else "" for place, name in kept})
+                    row = {name: cells[place].strip() if place < len(cells) else "" for place, name in kept}
+                    rows.append(fold(row) if fold else row)
     except UnicodeDecodeError as error:
         raise UserError(f"table {path} is not UTF-8 text ({error.reason})", "Save it as UTF-8.") from None
     except csv.Error as error:
