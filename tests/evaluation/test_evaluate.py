@@ -53,3 +53,9 @@ def test_results_on_other_images_cannot_be_compared(store: Any, encoder: Any, ma
         with pytest.raises(UserError, match=r"cannot be compared|not scored on the same"):
             paired_difference(base, other)
     assert all(row.value == 0 for row in paired_difference(base, result(), samples=5) if row.value is not None)
+
+
+def test_an_option_for_ct_is_refused_for_radiographs(store: Any, encoder: Any, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--volumes is for CT, and store .* holds radiographs"):
+        evaluate(encoder, store, EvaluateConfig(store=Path("x"), volumes="windows"), tmp_path)
+    assert not any(tmp_path.iterdir())

@@ -30,7 +30,7 @@ FAULTS = [
     Fault(
         "language model in train mode: dropout in the targets",
         "models/text_encoder.py",
-        "return super().train(mode and not self.frozen)",
+        "return super().train(mode and not self.frozen and self.drops_out)",
         "return super().train(mode)",
         ("models/test_text_encoder.py",),
     ),
@@ -79,8 +79,8 @@ FAULTS = [
     Fault(
         "augmentation and text view the same in every epoch",
         "data/loader.py",
-        "keys = [(self.seed, epoch, row_ids[row]) for row in rows]",
-        "keys = [(self.seed, 0, row_ids[row]) for row in rows]",
+        "= [(self.seed, epoch, row_ids[row]) for row in rows]",
+        "= [(self.seed, 0, row_ids[row]) for row in rows]",
         ("data/test_loader.py",),
     ),
     Fault(
@@ -149,8 +149,8 @@ FAULTS = [
     Fault(
         "contrastive loss in one direction only",
         "objectives/contrastive.py",
-        "return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2",
-        "return functional.cross_entropy(logits, own)",
+        'return forwards if direction == "image-to-text" else',
+        'return forwards if direction != "" else',
         ("objectives/test_contrastive.py",),
     ),
     Fault(
@@ -383,5 +383,61 @@ FAULTS = [
         "    except BlockingIOError:\n        return False",
         "    except BlockingIOError:\n        return True",
         ("core/test_lock.py",),
+    ),
+    Fault(
+        "axes of the rotary places swapped",
+        "models/rotary.py",
+        'torch.meshgrid(places, indexing="ij"), dim=-1)',
+        'torch.meshgrid(places, indexing="ij")[::-1], dim=-1)',
+        ("models/test_rotary.py", "models/test_volume_encoder.py"),
+    ),
+    Fault(
+        "padding in the query of the text pooling",
+        "models/attention_pool_1d.py",
+        "query = (tokens * shares).sum(dim=1, keepdim=True) / shares.sum(dim=1, keepdim=True)",
+        "query = tokens.mean(dim=1, keepdim=True)",
+        ("models/test_attention_pool_1d.py",),
+    ),
+    Fault(
+        "visible voxels in the loss of masked volumes",
+        "objectives/masked_image.py",
+        "hidden.scatter(1, kept, False)",
+        "hidden",
+        ("objectives/test_masked_image.py",),
+    ),
+    Fault(
+        "loss of masked volumes: two axes of the patches swapped",
+        "objectives/masked_image.py",
+        "cut.permute(0, 2, 4, 6, 1, 3, 5, 7)",
+        "cut.permute(0, 4, 2, 6, 1, 3, 5, 7)",
+        ("objectives/test_masked_image.py",),
+    ),
+    Fault(
+        "opposite sentences pull the wrong way",
+        "objectives/opposite_sentence.py",
+        "torch.where(valid, 1 - 2 * labels, 0)",
+        "torch.where(valid, 2 * labels - 1, 0)",
+        ("objectives/test_opposite_sentence.py",),
+    ),
+    Fault(
+        "padding counts in the loss of the report",
+        "objectives/report_generation.py",
+        "torch.where(report.mask[:, 1:], errors, 0.0).sum(dim=1)",
+        "errors.sum(dim=1)",
+        ("objectives/test_report_generation.py",),
+    ),
+    Fault(
+        "each word of the report sees itself",
+        "objectives/report_generation.py",
+        "full_precision(logits[:, :-1]), report.ids[:, 1:]",
+        "full_precision(logits[:, 1:]), report.ids[:, 1:]",
+        ("objectives/test_report_generation.py",),
+    ),
+    Fault(
+        "intercept of a CT series forgotten",
+        "data/dicom_series.py",
+        "stored.astype(kind) * kind(slope) + kind(intercept)",
+        "stored.astype(kind) * kind(slope)",
+        ("data/test_dicom_series.py",),
     ),
 ]

@@ -19,6 +19,9 @@ from lingula.core.batch import Batch
 from lingula.core.distributed import World
 from lingula.core.errors import UserError
 from lingula.data.loader import TrainingLoader
+from lingula.data.phantom.source import PhantomSource
+from lingula.data.prepare import prepare
+from lingula.data.prepare_config import PrepareConfig
 from lingula.data.text.opposite_slots import StatementBank
 from lingula.data.text.statement_files import write_statements
 from lingula.data.text.statements import PartStatements, report_statements
@@ -258,6 +261,16 @@ def test_each_method_refuses_the_other_kind_of_store_in_one_line(
         assert error.startswith("error: ")
         assert "holds CT volumes; this needs radiographs" in error
         assert error.count("\n") == 1
+
+
+def test_colipri_refuses_radiographs_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepare(PhantomSource(3, 1, 1, size=32), tmp_path / "store", PrepareConfig(size=32), workers=1)
+    with pytest.raises(SystemExit) as left:
+        main(["pretrain", "colipri", "--preset", "tiny", "--store", str(tmp_path / "store"), "--run", str(tmp_path / "run")])
+    assert left.value.code == 2
+    error = capsys.readouterr().err
+    assert re.search(r"error: .*store holds radiographs; this needs CT volumes", error), error
+    assert not (tmp_path / "run").exists()
 
 
 def test_short_options_and_the_preset_where_none_is_named() -> None:

@@ -73,9 +73,7 @@ def evaluate(
     """
     config = with_protocol(config)
     results: dict[str, TaskResult] = {}
-    if isinstance(store, VolumeStore) and (left := [name for name in config.task if name not in ON_VOLUMES]):
-        problem = f"the task {left[0]} runs on radiographs, and {store.path} holds CT volumes"
-        raise UserError(problem, f"On CT volumes run: {', '.join(sorted(ON_VOLUMES))}.")
+    _check_kind(store, config)
     write_json(folder / DATA, data_counts(store))
     for name in config.task:
         run = task(name)
@@ -93,3 +91,15 @@ def evaluate(
     if samples:
         save_samples(folder, collect_samples(encoder, store, config, folder))
     return results
+
+
+def _check_kind(store: StoreTable, config: EvaluateConfig) -> None:
+    """Refuse tasks and options that are for the other kind of images."""
+    if not isinstance(store, VolumeStore):
+        if config.volumes != "whole":
+            raise UserError(f"--volumes is for CT, and store {store.name} holds radiographs", "Leave it out.")
+        return
+    left = [name for name in config.task if name not in ON_VOLUMES]
+    if left:
+        problem = f"the task {left[0]} runs on radiographs, and {store.path} holds CT volumes"
+        raise UserError(problem, f"On CT volumes run: {', '.join(sorted(ON_VOLUMES))}.")
