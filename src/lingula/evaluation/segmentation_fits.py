@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from lingula.core.types import RowNumbers
 from lingula.data.store_table import StoreTable
 from lingula.evaluation.arrays import PerFinding
 from lingula.evaluation.pictures import Picture
+from lingula.evaluation.segmentation_descent import TrainedSegmenter
 from lingula.evaluation.segmentation_scores import MGCA_THRESHOLD, PixelCounts, ScoredMasks
+from lingula.evaluation.segmentation_truth import KnownPlaces
 
 Fit: TypeAlias = tuple[RowNumbers, PixelCounts, PerFinding]
 """The rows that a fit is scored on, its pixels there, its thresholds."""
@@ -28,6 +30,22 @@ class Fits:
     unseen: set[str] = field(default_factory=set)
     unchosen: int = 0
     pictures: list[Picture] = field(default_factory=list)
+
+    def add(self, trained: TrainedSegmenter[Any], truth: KnownPlaces, train: RowNumbers, fit: Fit) -> None:
+        """Take in one fit.
+
+        Args:
+            trained: The segmenter at its best validation.
+            truth: What is known of where findings are.
+            train: The rows it has learned from.
+            fit: What it makes of the scored rows.
+        """
+        self.fits.append(fit)
+        self.sizes.append(len(train))
+        self.steps.append(trained.step)
+        seen = truth.outlined[train].any(axis=0)
+        self.unseen |= {name for name, known in zip(truth.findings, seen, strict=True) if not known}
+        self.unchosen += bool(np.isnan(trained.quality))
 
     def notes(self, setting: str) -> list[str]:
         """Say how many fits of how many images there are, and what they lacked."""

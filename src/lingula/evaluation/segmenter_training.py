@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,27 +15,11 @@ from lingula.core.types import Images, RowNumbers
 from lingula.data.augment import ImageTransform
 from lingula.evaluation.encoder import DenseTrainable
 from lingula.evaluation.segment_config import DecoderName, EncoderName, SegmentConfig
+from lingula.evaluation.segmentation_descent import TrainedSegmenter, mean_dice, train_to_best
 from lingula.evaluation.segmentation_scores import PixelCounts
 from lingula.evaluation.segmentation_truth import SegmentationTruth
 from lingula.evaluation.segmenter import Segmenter, batches_of_truth, build_segmenter, count_pixels, placed
 from lingula.objectives.segmentation import ClassMaps, segmentation_loss
-
-
-@dataclass(frozen=True)
-class TrainedSegmenter:
-    """A segmenter with the weights of its best validation.
-
-    Args:
-        network: Images to logits, in evaluation mode.
-        step: The step of that validation.
-        quality: What was compared there, the higher the better; NaN where validation has nothing to find.
-        on_val: The pixels it predicts on validation.
-    """
-
-    network: Segmenter
-    step: int
-    quality: float
-    on_val: PixelCounts
 
 
 def train_segmenter(
@@ -49,7 +30,7 @@ def train_segmenter(
     train: RowNumbers,
     val: RowNumbers,
     seed: int,
-) -> TrainedSegmenter:
+) -> TrainedSegmenter[Segmenter]:
     """Train on some rows, keep the weights of the best validation on others.
 
     Args:
@@ -70,28 +51,16 @@ def train_segmenter(
     with torch.random.fork_rng(devices=[]), ProgressBar("segmentation", config.steps) as bar:
         torch.manual_seed(seed)
         network = build_segmenter(given, len(truth.findings), config, *variant)
-        learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        optimiser = torch.optim.AdamW(learned, lr=config.rate, weight_decay=config.weight_decay)
         batches = training_batches(truth, given.transform, config, train, seed)
-        best: TrainedSegmenter | None = None
-        best_weights, waited = network.state_dict(), 0
-        for step in range(1, config.steps + 1):
-            _descend(network.train(), optimiser, config, *next(batches))
-            bar.advance()
-            if step % config.every and step != config.steps:
-                continue
-            quality, counts = validate(network, truth, given.transform, config, val)
-            bar.note(f"validation {config.choose_by} {abs(quality):.3f}")
-            waited += 1
-            if best is None or not quality <= best.quality:
-                best, waited = TrainedSegmenter(network, step, quality, counts), 0
-                best_weights = copy.deepcopy(network.state_dict())
-            if waited >= config.patience:
-                break
-    assert best is not None, "the last step is validated"
-    network.load_state_dict(best_weights)
-    network.eval()
-    return best
+        return train_to_best(
+            network,
+            batches,
+            lambda batch: _loss(network, config, *batch),
+            lambda: validate(network, truth, given.transform, config, val),
+            config,
+            bar,
+            config.choose_by,
+        )
 
 
 def validate(
@@ -104,8 +73,7 @@ def validate(
     """
     counts = count_pixels(network, truth, transform, rows)
     if config.choose_by == "dice":
-        dice = counts.best()[1]
-        return float("nan") if np.isnan(dice).all() else float(np.nanmean(dice)), counts
+        return mean_dice(counts), counts
     losses: list[float] = []
     with torch.inference_mode():
         for images, masks, known in batches_of_truth(truth, transform, rows, config.batch):
@@ -131,17 +99,6 @@ def training_batches(
             else:
                 yield from batches_of_truth(truth, transform, chosen, size)
         epoch += 1
-
-
-def _descend(
-    network: Segmenter, optimiser: torch.optim.Optimizer, config: SegmentConfig, images: Images, masks: ClassMaps, known: Tensor
-) -> None:
-    loss = _loss(network, config, images, masks, known)
-    if not math.isfinite(loss.item()):
-        raise UserError(f"the loss of segmentation is {loss.item()}", "Lower --segment.rate.")
-    optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
 
 
 def _loss(network: Segmenter, config: SegmentConfig, images: Images, masks: ClassMaps, known: Tensor) -> Tensor:

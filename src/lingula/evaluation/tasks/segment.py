@@ -126,12 +126,8 @@ def _fit_all(
             given = encoder.dense_trainable()
             trained = train_segmenter(given, truth, config.segment, variant, train, part.val, seed)
             thresholds = trained.on_val.best()[0]
-            done.fits.append((part.test, count_pixels(trained.network, truth, given.transform, part.test), thresholds))
-            done.sizes.append(len(train))
-            done.steps.append(trained.step)
-            seen = truth.outlined[train].any(axis=0)
-            done.unseen |= {name for name, known in zip(truth.findings, seen, strict=True) if not known}
-            done.unchosen += bool(np.isnan(trained.quality))
+            counts = count_pixels(trained.network, truth, given.transform, part.test)
+            done.add(trained, truth, train, (part.test, counts, thresholds))
             if len(done.fits) == 1:
                 how = config.segment.pictures, config.seed, setting
                 done.pictures = draw_segments(trained.network, truth, given.transform, part.test, thresholds, *how)

@@ -134,13 +134,8 @@ def _fit_all(
             trained = train_volume_segmenter(given, truth, config.segment, volumes, variant, train, part.val, seed)
             thresholds = trained.on_val.best()[0]
             counts, surfaces = volumes.count(trained.network, truth, part.test, thresholds)
-            done.fits.append((part.test, counts, thresholds))
+            done.add(trained, truth, train, (part.test, counts, thresholds))
             done.surfaces.append(surfaces)
-            done.sizes.append(len(train))
-            done.steps.append(trained.step)
-            seen = truth.outlined[train].any(axis=0)
-            done.unseen |= {name for name, known in zip(truth.findings, seen, strict=True) if not known}
-            done.unchosen += bool(np.isnan(trained.quality))
             if len(done.fits) == 1:
                 how = config.segment.pictures, config.seed, setting
                 done.pictures = draw_volume_segments(trained.network, truth, volumes, part.test, thresholds, *how)
