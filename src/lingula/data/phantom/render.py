@@ -35,7 +35,8 @@ from lingula.data.phantom.lung_findings import (
 )
 from lingula.data.phantom.organs import paint_organs
 from lingula.data.phantom.patient import Patient, healthy_heart, shape_of
-from lingula.data.phantom.rods import Rods, join, project, rasterise, scaled
+from lingula.data.phantom.rasterise import rasterise
+from lingula.data.phantom.rods import Rods, join, project, scaled
 from lingula.data.phantom.scene import Key, Scene
 from lingula.data.phantom.skeleton import skeleton
 from lingula.data.phantom.vessels import airways, vessels

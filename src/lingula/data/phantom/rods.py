@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lingula.data.phantom.grid import Beam, Floats, Grid, Point
+from lingula.data.phantom.grid import Beam, Floats, Point
 
 Doubles = NDArray[np.float64]
 END_ON = 0.995
@@ -335,27 +335,3 @@ def _reach(first: Doubles, second: Doubles, ball: NDArray[np.bool_], soft: Doubl
     two = np.stack([-first[:, 1], first[:, 0]], axis=1) / area[:, None]
     parallelogram = np.abs(one) + np.abs(two) * (1 + soft)[:, None]
     return np.minimum(np.where(ball[:, None], np.hypot(one, two), parallelogram), 4096.0)
-
-
-def rasterise(group: Rods, grid: Grid, values: Floats) -> NDArray[np.bool_]:
-    """Write the rods into a volume of relative attenuation, in place, and return which voxels they fill."""
-    filled = np.zeros(grid.shape, dtype=bool)
-    axes, halves = group.frame()
-    for index, centre in enumerate(group.centre):
-        frame, half = axes[index], halves[index]
-        reach = np.abs(frame * half[:, None]).sum(axis=0) + grid.softness
-        box = grid.box(tuple(centre - reach), tuple(centre + reach))
-        if box is None:
-            continue
-        offset = [part - np.float32(c) for part, c in zip(grid.at(box), centre, strict=True)]
-        a, b, c = (
-            sum(o * np.float32(f) for o, f in zip(offset, axis / size, strict=True))
-            for axis, size in zip(frame, half, strict=True)
-        )
-        inside = (a * a + b * b + c * c < 1) if group.ball[index] else (a * a + b * b < 1) & (np.abs(c) <= 1.02)
-        part = values[box]
-        if group.aerated[index]:
-            inside &= part >= FREE_AIR
-        part[inside] = group.value[index]
-        filled[box] |= inside
-    return filled
