@@ -1,4 +1,4 @@
-"""BIMCV-R: 8,069 chest CT volumes of 5,340 patients of the Valencian region, with Spanish reports, translated, and findings.
+"""BIMCV-R: 8,069 chest CT volumes of the Valencian region, with Spanish reports, their translations, and findings.
 
 Citation: Chen et al., "BIMCV-R: a landmark dataset for 3D CT text-image retrieval", MICCAI 2024 (arXiv 2403.15992).
 Licence: academic research only, after an application, as its card says (whose header says MIT); BIMCV's own agreement besides.
@@ -14,11 +14,11 @@ Quirks: paths in the tables are those of the authors' machine, so volumes are fo
 session; `path` is a folder where there is `ct_path`. `Report` is Spanish, in lower case and without accents, `Report_en` a
 machine's translation with errors ("goalstases" for metastases). `Labels` are those of PadChest, a Python list in text.
 
-**In BIMCV_meta.csv the volumes of patients without COVID have reports of other patients**: all 282 such rows that could be seen
-(covid19_neg) name another patient and session than their volume, 115 of them with the very report of a covid19_posi row; the
-1,346 others agree. A volume whose row contradicts it keeps neither report nor findings. The other tables may be right: they tell
-no ids that could be compared. MedFinder takes the first 80 % of the rows for train and the rest, where these volumes are, for
-val and test alike. None of this is checked on real volumes.
+In BIMCV_meta.csv the volumes of patients without COVID have reports of other patients: all 282 such rows that could be seen
+(covid19_neg, the last ones) name another patient and session than their volume, 115 of them with the very report of a
+covid19_posi row; the 1,346 others agree. A volume whose row contradicts it keeps neither report nor findings. The other tables
+may be right: nothing is known of them to compare. MedFinder takes the first 80 % of its rows for train and the rest for val and
+test alike. None of this is checked on real volumes.
 """
 
 from __future__ import annotations

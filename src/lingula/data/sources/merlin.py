@@ -2,7 +2,7 @@
 
 Citation: Blankemeier et al., "Merlin: a computed tomography vision-language foundation model and dataset", Nature 2026
 (arXiv 2406.06512).
-Licence: Stanford's research use agreement: personal, non-commercial research, no redistribution.
+Licence: Stanford's data use agreement: personal, non-commercial research.
 Download: https://stanfordaimi.azurewebsites.net/datasets/60b9c7ff-877b-48ce-96c3-0194c8205c40, and after its form azcopy with the
 address that comes by mail. --root is merlinabdominalctdataset/: merlin_data/ with a volume a scan (AC421363e.nii.gz),
 reports_final.xlsx (or saved as .csv), zero_shot_findings_disease_cls.csv, metadata.csv.
@@ -13,10 +13,10 @@ users (names of the volumes, `study id`, `Findings`, `Split`, the 30 findings). 
 Quirks: `Findings` holds the whole report; what follows IMPRESSION: is the impression. -1 is "not mentioned", not uncertain: such
 a finding is unknown here. Labels are those of regular expressions, and some scans have none; some are not in metadata.csv. What
 was taken out is written <DELETED> or &lt;DELETED&gt;; both become the first. As a user's audit found, three ids have two
-reports, a preliminary and a final one: the longer counts. Of the paper's 5,137 test scans 5,125 are published (issue 42). No
-published file tells patients: whether the splits keep them apart cannot be checked, unless --patient-column names a column that
-does. Nothing of this is checked on real files, nor are the axes of the volumes. The Hounsfield check of `lingula data prepare`
-was made for chests; --no-check-hounsfield leaves it out.
+reports, a preliminary and a final one: the longer counts. Of the paper's 5,137 test scans 5,125 are published (Merlin's issue
+42). No published file tells patients: whether the splits keep them apart cannot be checked, unless --patient-column names a
+column that does. Nothing of this is checked on real files, nor are the axes of the volumes. The Hounsfield check of `lingula
+data prepare` was made for chests; --no-check-hounsfield leaves it out.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class MerlinSource(PublicVolumeSource):
 
     name = "merlin"
     citation = "Blankemeier et al., Merlin, Nature 2026"
-    licence = "Stanford research use agreement, non-commercial"
+    licence = "Stanford data use agreement, non-commercial"
     reports = True
     settings_class = MerlinConfig
     rules: Mapping[str, SplitRule] = {
@@ -97,6 +97,9 @@ class MerlinSource(PublicVolumeSource):
         key = _id_column(table)
         rows: dict[str, Row] = {}
         for row in distinct(table.rows, self.skipped):
+            if not row[key]:
+                self._skip("row without a study")
+                continue
             other = rows.setdefault(row[key], row)
             if other is not row:
                 self._skip("shorter report of a study that has two")
