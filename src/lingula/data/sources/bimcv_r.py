@@ -83,14 +83,13 @@ class BimcvRSource(PublicVolumeSource):
         self._image = self._image_column(table)
         if self._options.report_column not in table.columns:
             raise _no_column(table, self._options.report_column, "--report-column")
-        cut = int(TRAIN_SHARE * len(table.rows))
+        keys = {row[self._image]: _key_of(row[self._image], table) for row in table.rows}
+        train = {row[self._image] for row in table.rows[: int(TRAIN_SHARE * len(table.rows))]}
         self._sessions: dict[Key, list[Row]] = {}
         self._splits_by_row: dict[Key, Split] = {}
-        train = {row[self._image] for row in table.rows[:cut]}
         for name, row in by_key(distinct(table.rows, self.skipped), self._image, table).items():
-            key = _key_of(name, table)
-            self._sessions.setdefault(key, []).append(row)
-            self._splits_by_row.setdefault(key, "train" if name in train else "test")
+            self._sessions.setdefault(keys[name], []).append(row)
+            self._splits_by_row.setdefault(keys[name], "train" if name in train else "test")
         self._found = {key: self._findings(key, rows) for key, rows in self._sessions.items()}
         self._frequent = frequent(self._found.values(), LEAST)
         self._skip("volume whose row tells another patient's report, left without it", self._contradicted())
