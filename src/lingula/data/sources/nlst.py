@@ -48,7 +48,7 @@ from lingula.data.sources.nlst_tables import (
 )
 from lingula.data.sources.public_volumes import PublicVolumeSource, ct
 from lingula.data.sources.published_rows import by_key, distinct
-from lingula.data.sources.tables import Row, read_table
+from lingula.data.sources.tables import Row, Table, read_table
 from lingula.data.split_rules import SplitRule, whole_patients
 from lingula.data.study import Scan, Study
 
@@ -80,12 +80,13 @@ class NlstSource(PublicVolumeSource):
             self.folder.table(METADATA)
             raise UserError(f"no CT series of {self.name} below {self.root}", f"Left out: {dict(self.skipped)}.")
         self.hashes["series"] = sha256_of(json.dumps([(each.uid, each.image, len(each.files)) for each in series.values()]))
-        rows = self._rows(PARTICIPANTS, PERSON)
-        self._people = {row[PID]: row for row in rows}
-        self._seen = abnormalities(self._rows(ABNORMALITIES, (PID, YEAR, CODE)))
-        if rows:
+        people = self._optional(PARTICIPANTS, PERSON)
+        self._people: dict[str, Row] = by_key(distinct(people.rows, self.skipped), PID, people) if people else {}
+        if people:
             unknown = sum(patient not in self._people for patient, _ in self._screenings)
             self._skip("screening of a participant without a row in the tables", unknown)
+        seen = self._optional(ABNORMALITIES, (PID, YEAR, CODE))
+        self._seen = abnormalities(seen.rows) if seen else None
 
     def _listed(self) -> Iterator[Series]:
         """Yield the series of every metadata.csv below the root: each manifest has its own."""
@@ -116,13 +117,11 @@ class NlstSource(PublicVolumeSource):
         self.folder.files |= {each.image for each in there.values()} & files
         return series | there
 
-    def _rows(self, pattern: str, columns: Sequence[str]) -> list[Row]:
+    def _optional(self, pattern: str, columns: Sequence[str]) -> Table | None:
         if self.folder.find_table(pattern) is None:
             self._skip(f"table ({pattern}) that is not there")
-            return []
-        _, table = self._table(pattern, need=columns, only=())
-        rows = list(distinct(table.rows, self.skipped))
-        return list(by_key(rows, PID, table).values()) if pattern == PARTICIPANTS else rows
+            return None
+        return self._table(pattern, need=columns, only=())[1]
 
     def _studies(self) -> Iterator[Study]:
         for (patient, when), series in self._screenings.items():
@@ -133,7 +132,7 @@ class NlstSource(PublicVolumeSource):
                 told = {"sex": SEX.get(person["gender"], ""), "age_at_randomisation": person["age"]}
                 extra |= {name: text for name, text in told.items() if text}
             if person is not None and year is not None:
-                labels = reader_labels(person, year, self._seen) if self._seen else {}
+                labels = {} if self._seen is None else reader_labels(person, year, self._seen)
                 labels |= cancer_labels(person, year)
             yield Study(
                 study_id=f"{patient}_{when}",
