@@ -165,6 +165,22 @@ def test_the_table_may_be_packed_marked_or_from_windows(tmp_path: Path, form: st
     assert list(BimcvRSource(root)) == expected
 
 
+def test_of_1628_real_rows_every_one_of_the_negative_half_tells_another_patients_report(shared: Path, tmp_path: Path) -> None:
+    head, *first = (shared / "data/ct/reports/bimcv_r_val.csv").read_text(encoding="utf-8").splitlines()
+    second = (shared / "data/ct/reports/bimcv_r_test.csv").read_text(encoding="utf-8").splitlines()[1:]
+    write_text(tmp_path / "BIMCV_meta.csv", "\n".join([head, *first, *second]))
+    source = BimcvRSource(tmp_path, tables_only=True)
+    assert source.skipped == {"volume whose row tells another patient's report, left without it": 282}
+    half = {"/".join(row[source._image].split("/")[4:6]): row for rows in source._sessions.values() for row in rows}
+    assert set(half) == {"BIMCV-COVID19-cIter_1_2_3/covid19_posi", "BIMCV-COVID19-cIter_1_2-Negative/covid19_neg"}
+    without = {study.study_id for study in source if study.report is None}
+    negative = {"_".join(key) for key, rows in source._sessions.items() if "covid19_neg" in rows[0][source._image]}
+    assert without == negative
+    found = audit(source)
+    assert (sum(count["images"] for count in found.counts.values()), found.patients) == (1628, {})
+    assert sum(study.labels.get("covid 19") == 1 for study in source) > 300
+
+
 def test_a_worker_reads_with_little(tmp_path: Path) -> None:
     source = BimcvRSource(bimcv_r(tmp_path))
     study = next(iter(source))
