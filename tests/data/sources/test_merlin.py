@@ -128,6 +128,15 @@ def test_patients_are_told_by_a_named_column_only(tmp_path: Path) -> None:
         MerlinSource(root, MerlinConfig(patient_column="person"))
 
 
+def test_a_row_without_a_study_is_left_out(tmp_path: Path) -> None:
+    root = merlin(tmp_path, reports="reports_final.csv")
+    table = root / "reports_final.csv"
+    write_text(table, f"{table.read_text()},Nothing said.,test,\n")
+    source = MerlinSource(root)
+    assert len(source) == 4
+    assert source.skipped["row without a study"] == 1
+
+
 def test_half_a_download(tmp_path: Path) -> None:
     root = merlin(tmp_path)
     (root / f"merlin_data/{NAMES[3]}.nii.gz").unlink()

@@ -54,7 +54,9 @@ def test_a_cancer_before_the_scan_and_an_unknown_day_leave_all_unknown() -> None
     person = {"scr_days0": "10", "candx_days": "9", "canc_free_days": ""}
     assert cancer_labels(person, 0) == {ONE: None, SIX: None}
     assert cancer_labels({**person, "candx_days": "10"}, 0) == {ONE: 1, SIX: 1}
-    assert cancer_labels({**person, "candx_days": "3000"}, 0) == {ONE: 0, SIX: 0}
+    assert cancer_labels({**person, "candx_days": "375"}, 0) == {ONE: 1, SIX: 1}
+    assert cancer_labels({**person, "candx_days": "376"}, 0) == {ONE: 0, SIX: 1}
+    assert cancer_labels({**person, "candx_days": "2202"}, 0) == {ONE: 0, SIX: 0}
     assert cancer_labels({**person, "scr_days0": ".E"}, 0) == {ONE: None, SIX: None}
     assert cancer_labels({**person, "candx_days": ".N"}, 0) == {ONE: None, SIX: None}
     assert reader_labels({"pid": "1", "scr_iso1": "23"}, 1, {("1", 1): {FINDINGS[51]}}) == {}
@@ -97,10 +99,21 @@ def test_series_that_are_not_there_or_only_in_part_are_missing(tmp_path: Path) -
     assert source.skipped == {"series: localiser": 1, "image that is missing": 2}
 
 
+def test_folders_may_be_named_otherwise_than_their_table_says(tmp_path: Path) -> None:
+    root = nlst(tmp_path)
+    expected = list(NlstSource(root))
+    for number, series in enumerate(SERIES):
+        (root / "manifest-1" / series.folder).rename(root / f"series-{number}")
+    source = NlstSource(root)
+    assert [study.study_id for study in source] == [study.study_id for study in expected]
+    assert source.skipped == {"series: localiser": 1}
+
+
 def test_the_tables_alone(tmp_path: Path) -> None:
     root = nlst(tmp_path)
     shutil.rmtree(root / "manifest-1/NLST")
-    assert [len(study.images) for study in NlstSource(root, tables_only=True)] == [3, 1, 1, 1]  # which is a localiser is not told
+    listed = {study.study_id: len(study.images) for study in NlstSource(root, tables_only=True)}
+    assert listed == dict(zip(STUDIES, (3, 1, 1, 1), strict=True))  # which is a localiser is not told
     with pytest.raises(UserError, match=r"none of the 6 images of nlst is below .*There is no image at all"):
         NlstSource(root)
     (root / "manifest-1/metadata.csv").unlink()
@@ -164,6 +177,8 @@ def test_tables_may_be_packed_marked_or_from_windows(tmp_path: Path, form: str) 
         else:
             table.write_bytes(b"\xef\xbb\xbf" + content if form == "bom" else content.replace(b"\r\n", b"\n"))
     shutil.rmtree(root / "manifest-1" / SERIES[5].folder)
+    with pytest.raises(UserError, match=rf"first: 'manifest-1/{SERIES[5].folder}'"):
+        NlstSource(root)
     source = NlstSource(root, ALLOW)
     assert list(source) == expected[:3]
     assert source.skipped["image that is missing"] == 1
@@ -219,3 +234,12 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit) as left:
         main(["data", "audit", "nlst", "--root", str(root), "--tables-only"])
     assert left.value.code == 0
+
+
+def test_two_series_in_one_folder_are_quarantined(tmp_path: Path) -> None:
+    root = nlst(tmp_path / "data", "idc")
+    kept, moved = (root / f"nlst/100002/{series.study}/CT_{series.uid}" for series in SERIES[1:3])
+    for file in moved.iterdir():
+        file.rename(kept / f"2{file.name}")
+    store = prepared_volumes(NlstSource(root), tmp_path / "store")
+    assert (len(store), store.about["quarantined"]) == (3, 1)
