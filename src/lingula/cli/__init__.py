@@ -54,6 +54,9 @@ COMMANDS: dict[str, Command] = {
     "data prepare tbx11k": Command("public", "PrepareTbx11k", "TBX11K, with boxes"),
     "data prepare ct-rate": Command("public_volumes", "PrepareCtRate", "CT-RATE: chest CT with reports and 18 findings"),
     "data prepare rad-chestct": Command("public_volumes", "PrepareRadChestCt", "RAD-ChestCT: chest CT with findings"),
+    "data prepare nlst": Command("public_volumes", "PrepareNlst", "NLST: low-dose chest CT of three screenings, with findings"),
+    "data prepare bimcv-r": Command("public_volumes", "PrepareBimcvR", "BIMCV-R: chest CT with translated reports"),
+    "data prepare merlin": Command("public_volumes", "PrepareMerlin", "Merlin: abdominal CT with reports and 30 findings"),
     "data prepare nnunet": Command(
         "public_volumes", "PrepareNnunet", "CT with masks in nnU-Net's raw layout (MSD, AMOS, KiTS, …)"
     ),

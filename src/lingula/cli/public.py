@@ -221,6 +221,12 @@ class AuditSplits:
     """MIMIC-CXR: folder of the unpacked reports, where it is not below the root."""
     images: Path | None = None
     """MS-CXR: folder that holds MIMIC-CXR-JPG's files/, where it is not below the root."""
+    image_column: str = ""
+    """BIMCV-R: column with the volumes' paths, where it is not ct_path or path."""
+    report_column: str = ""
+    """BIMCV-R: column with the reports, where it is not Report_en."""
+    patient_column: str = ""
+    """Merlin: column that tells the patient."""
     tables_only: bool = False
     """Look at the tables alone, before the images are downloaded."""
     hash_images: bool = False
@@ -255,8 +261,9 @@ class AuditSplits:
 
         if self.hash_images and self.tables_only:
             raise UserError("--hash-images and --tables-only exclude each other", "Give one of them.")
-        elsewhere = {name: path for name, path in (("reports", self.reports), ("images", self.images)) if path is not None}
-        values = {"split": self.split, "split_lists": self.split_lists, "allow_missing": self.allow_missing, **elsewhere}
+        own = ("reports", "images", "image_column", "report_column", "patient_column")
+        given = {name: getattr(self, name) for name in own if getattr(self, name)}
+        values = {"split": self.split, "split_lists": self.split_lists, "allow_missing": self.allow_missing, **given}
         opened = source(root, source.settings_class.from_values(values, f"data audit {self.name}"), self.tables_only)
         found = audit(opened, self.hash_images)
         for line in audit_lines(opened, found):

@@ -56,6 +56,54 @@ class PrepareRadChestCt(_PreparePublicVolumes):
 
 
 @dataclass(kw_only=True)
+class PrepareNlst(_PreparePublicVolumes):
+    """Make a store of NLST as TCIA or IDC download it; a study is a participant's screening with all its series."""
+
+    def name(self) -> str:
+        """Name of the data set."""
+        return "nlst"
+
+
+@dataclass(kw_only=True)
+class PrepareBimcvR(_PreparePublicVolumes):
+    """Make a store of BIMCV-R; a volume whose row tells another patient's report is stored without it."""
+
+    image_column: str = ""
+    """Column with the volumes' paths; empty: ct_path, or else path."""
+    report_column: str = "Report_en"
+    """Column with the reports; `Report` is the Spanish one."""
+
+    def name(self) -> str:
+        """Name of the data set."""
+        return "bimcv-r"
+
+    def config(self) -> PublicConfig:
+        """How it is split, what happens to missing volumes, which columns are read."""
+        from lingula.data.sources.bimcv_r import BimcvRConfig
+
+        named = {"image_column": self.image_column, "report_column": self.report_column}
+        return BimcvRConfig(**super().config().model_dump(), **named)
+
+
+@dataclass(kw_only=True)
+class PrepareMerlin(_PreparePublicVolumes):
+    """Make a store of Merlin's abdominal CT; findings that a report does not mention (-1) are unknown."""
+
+    patient_column: str = ""
+    """Column of reports_final or metadata.csv that tells the patient; empty: every scan is a patient of its own."""
+
+    def name(self) -> str:
+        """Name of the data set."""
+        return "merlin"
+
+    def config(self) -> PublicConfig:
+        """How it is split, what happens to missing volumes, who is the patient."""
+        from lingula.data.sources.merlin import MerlinConfig
+
+        return MerlinConfig(**super().config().model_dump(), patient_column=self.patient_column)
+
+
+@dataclass(kw_only=True)
 class PrepareNnunet(_PreparePublicVolumes):
     """Make a store of CT volumes with masks in nnU-Net's raw layout (DatasetXXX_NAME)."""
 

@@ -39,7 +39,7 @@ def test_every_protocol_is_whole(name: str) -> None:
 def test_every_system_has_protocols_and_every_labelled_data_set_but_the_unmeasured_is_used() -> None:
     assert {name.split("/")[0] for name in protocols()} == set(SYSTEMS)
     unused = set(PUBLIC) - {protocol.dataset for protocol in protocols().values()}
-    assert unused == {"mimic-cxr", "indiana", "padchest", "ms-cxr", "rad-chestct", "nnunet"}
+    assert unused == {"mimic-cxr", "indiana", "padchest", "ms-cxr", "rad-chestct", "nlst", "bimcv-r", "merlin", "nnunet"}
 
 
 def test_options_of_the_protocol_yield_to_those_of_the_user() -> None:

@@ -24,6 +24,9 @@ PUBLIC: dict[str, tuple[str, str]] = {
     "tbx11k": ("tbx11k", "Tbx11kSource"),
     "ct-rate": ("ct_rate", "CtRateSource"),
     "rad-chestct": ("rad_chestct", "RadChestCtSource"),
+    "nlst": ("nlst", "NlstSource"),
+    "bimcv-r": ("bimcv_r", "BimcvRSource"),
+    "merlin": ("merlin", "MerlinSource"),
     "nnunet": ("nnunet", "NnunetSource"),
 }
 """Name on the command line to module below `lingula.data.sources` and class; a new data set is one line here."""

@@ -15,11 +15,9 @@ report does not list are absent; of findings rarer than `LEAST` studies only the
 
 from __future__ import annotations
 
-import ast
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from lingula.core.errors import UserError
+from lingula.data.sources.listed_findings import LEAST, as_labels, frequent, listed_findings
 from lingula.data.sources.public import PublicSource
 from lingula.data.sources.published_rows import by_key, distinct, number
 from lingula.data.sources.root_folder import beside
@@ -29,9 +27,6 @@ from lingula.data.study import ImageReference, Projection, Report, Study
 
 NEED = ("ImageID", "ImageDir", "StudyID", "PatientID", "Projection", "Report", "MethodLabel", "Labels")
 KEPT = ("StudyDate_DICOM", "PatientBirth", "PatientSex_DICOM")
-NO_FINDINGS = ("", "exclude", "suboptimal study", "unchanged")
-LEAST = 50
-"""Studies that have a finding, for it to be absent elsewhere (ours)."""
 VIEWS: dict[str, Projection] = {"PA": "PA", "AP": "AP", "AP_horizontal": "AP", "L": "lateral"}
 
 
@@ -63,37 +58,25 @@ class PadchestSource(PublicSource):
             self._groups.setdefault(study, []).append((image, row))
         for study_id, images in self._groups.items():
             self._findings[study_id] = frozenset().union(*(_labels(row) for _, row in images))
-        counts = Counter(finding for found in self._findings.values() for finding in found)
-        self._frequent = sorted(finding for finding, count in counts.items() if count >= LEAST)
+        self._frequent = frequent(self._findings.values(), LEAST)
 
     def _studies(self) -> Iterator[Study]:
         for study_id, images in self._groups.items():
             rows = [row for _, row in images]
-            found = self._findings[study_id]
             texts = list(dict.fromkeys(row["Report"] for row in rows if row["Report"]))
             yield Study(
                 study_id=study_id,
                 patient_id=rows[0]["PatientID"],
                 images=[ImageReference(path=path, projection=VIEWS.get(row["Projection"], "unknown")) for path, row in images],
                 report=Report(sections={"text": "\n\n".join(texts)}) if texts else None,
-                labels={**(dict.fromkeys(self._frequent, 0) if found else {}), **dict.fromkeys(sorted(found), 1)},
+                labels={**as_labels(self._findings[study_id], self._frequent)},
                 licence=self.licence,
                 extra=_extra(rows[0]),
             )
 
 
 def _labels(row: Row) -> set[str]:
-    """Return the findings of one image, each once, without blanks around it."""
-    cell = row["Labels"]
-    if cell in ("", "nan"):
-        return set()
-    try:
-        words = ast.literal_eval(cell)
-    except (ValueError, SyntaxError):
-        words = None
-    if not isinstance(words, list):
-        raise UserError(f"padchest: {row['ImageID']}: {cell[:40]!r} in column 'Labels' is no list", "Download the table again.")
-    return {str(word).strip().lower() for word in words} - set(NO_FINDINGS)
+    return listed_findings(row["Labels"], f"padchest: {row['ImageID']}")
 
 
 def _extra(row: Row) -> dict[str, str]:

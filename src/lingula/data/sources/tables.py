@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from lingula.core.errors import UserError, nearest
 from lingula.core.files import sha256_of_file
+from lingula.data.sources.workbook import sheet_rows
 
 Row = dict[str, str]
 
@@ -47,6 +48,8 @@ class Table:
 def read_table(path: Path, only: Collection[str] | None = None, fold: Callable[[Row], Row] | None = None) -> Table:
     """Read a table with a header line; `.tsv` is separated by tabs, everything else by commas; `.gz` is unpacked on the way.
 
+    Of a workbook (`.xlsx`) the first sheet is read.
+
     Args:
         path: The file.
         only: Columns whose cells are kept, where the table has them; None: all. Columns without a name are left out.
@@ -59,27 +62,38 @@ def read_table(path: Path, only: Collection[str] | None = None, fold: Callable[[
         near = nearest(path.name, (file.name for file in path.parent.glob("*.[ct]sv"))) if path.parent.is_dir() else ""
         raise UserError(f"no such table: {path}", near or "Check the path of the table.")
     try:
-        with _open_text(path) as file:
-            tabs = path.name.removesuffix(".gz").endswith(".tsv")
-            reader = csv.reader(file, delimiter="\t" if tabs else ",", strict=True)
-            columns = [name.strip() for name in next(reader, [])]
-            _check_header(path, columns)
-            kept = [(place, name) for place, name in enumerate(columns) if name and (only is None or name in only)]
-            rows = []
-            for cells in reader:
-                if len(cells) > len(columns):
-                    problem = f"table {path}, line {reader.line_num}: {len(cells)} cells under {len(columns)} columns"
-                    raise UserError(problem, "Quote cells that contain the separator.")
-                if any(cells):
-                    row = {name: cells[place].strip() if place < len(cells) else "" for place, name in kept}
-                    rows.append(fold(row) if fold else row)
+        lines = _lines(path)
+        columns = [name.strip() for name in next(lines, (0, []))[1]]
+        _check_header(path, columns)
+        kept = [(place, name) for place, name in enumerate(columns) if name and (only is None or name in only)]
+        rows = []
+        for number, cells in lines:
+            if len(cells) > len(columns):
+                problem = f"table {path}, line {number}: {len(cells)} cells under {len(columns)} columns"
+                raise UserError(problem, "Quote cells that contain the separator.")
+            if any(cells):
+                row = {name: cells[place].strip() if place < len(cells) else "" for place, name in kept}
+                rows.append(fold(row) if fold else row)
     except UnicodeDecodeError as error:
         raise UserError(f"table {path} is not UTF-8 text ({error.reason})", "Save it as UTF-8.") from None
-    except csv.Error as error:
-        raise UserError(f"table {path}, line {reader.line_num}: {error}", "Mend the table.") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(f"table {path} cannot be unpacked ({error})", "Download it again.") from None
     return Table(path, [name for name in columns if name], rows, sha256_of_file(path))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of every line, with its number."""
+    if path.suffix.lower() == ".xlsx":
+        yield from enumerate(sheet_rows(path), start=1)
+        return
+    with _open_text(path) as file:
+        tabs = path.name.removesuffix(".gz").endswith(".tsv")
+        reader = csv.reader(file, delimiter="\t" if tabs else ",", strict=True)
+        try:
+            for cells in reader:
+                yield reader.line_num, cells
+        except csv.Error as error:
+            raise UserError(f"table {path}, line {reader.line_num}: {error}", "Mend the table.") from None
 
 
 def _open_text(path: Path) -> TextIO:
