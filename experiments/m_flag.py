@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cells import Cell, Number, arguments, prepare_phantom, read, run_queue, summary
+from panels import draw
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, FIGURE = ROOT / "docs/results/m_flag.csv", ROOT / "docs/results/m_flag.png"
@@ -227,51 +227,10 @@ def show() -> None:
         for name, quantities in TABLES.items():
             if found & set(quantities):
                 print(f"\n{title}: {name}\n\n{summary(RESULTS, quantities, arms=chosen)}")
-    draw(arms)
-
-
-def draw(arms: Sequence[str]) -> None:
-    """Draw one row of panels per group: a dot per seed, a bar at their mean."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    groups = {prefix: [arm for arm in arms if group_of(arm) == prefix] for prefix in GROUPS}
-    groups = {prefix: chosen for prefix, chosen in groups.items() if chosen}
-    heights = [len(chosen) + 2.0 for chosen in groups.values()]
-    figure, grid = pyplot.subplots(
-        len(groups),
-        len(PANELS),
-        figsize=(15, 0.27 * sum(heights) + 0.4),
-        height_ratios=heights,
-        squeeze=False,
-        layout="constrained",
-    )
-    for axes, (prefix, chosen) in zip(grid, groups.items(), strict=True):
-        for axis, (quantity, title) in zip(axes, PANELS.items(), strict=True):
-            _draw_panel(axis, chosen, quantity)
-            axis.set_title(title, fontsize=9)
-        axes[0].set_yticks(range(len(chosen)), [arm.removeprefix(prefix) for arm in chosen], fontsize=8)
-        axes[0].set_ylabel(GROUPS[prefix], fontsize=9)
-    figure.suptitle("M-FLAG on the phantom: phantom numbers, a dot per seed, a bar at their mean", fontsize=10)
-    figure.savefig(FIGURE, dpi=110)
-
-
-def _draw_panel(axis: Any, arms: Sequence[str], quantity: str) -> None:
-    results = read(RESULTS)
-    for place, arm in enumerate(arms):
-        found = [n.value for cell, numbers in results.items() if cell.arm == arm for n in numbers if n.quantity == quantity]
-        known = [value for value in found if value is not None]
-        colour = "#c1440e" if "m-flag" in arm else "#3b5b92"
-        axis.plot(known, [place] * len(known), "o", color=colour, markersize=4, alpha=0.7)
-        if known:
-            axis.plot(sum(known) / len(known), place, "|", color=colour, markersize=13, markeredgewidth=1.6)
-    axis.set_ylim(len(arms) - 0.4, -0.6)
-    axis.set_yticks([])
-    axis.tick_params(labelsize=8)
-    axis.grid(axis="x", color="0.9")
-    axis.spines[["top", "right", "left"]].set_visible(False)
+    groups = {
+        title: {arm: arm.removeprefix(prefix) for arm in arms if group_of(arm) == prefix} for prefix, title in GROUPS.items()
+    }
+    draw(RESULTS, FIGURE, groups, PANELS, "M-FLAG on the phantom: phantom numbers, a dot per seed, a bar at their mean", "m-flag")
 
 
 def main() -> None:

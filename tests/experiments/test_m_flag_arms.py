@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,18 +49,3 @@ def test_frozen_and_trained_differ_in_one_word(experiment: Any, trained: str) ->
 def test_the_whitened_arm_is_the_preset_of_that_name(experiment: Any) -> None:
     arm = settings(experiment, "m-flag, whitened text, linear head")
     assert arm["method"] == recipe("m-flag", "whitened").model_dump(mode="json")["method"]
-
-
-def test_the_figure_has_a_dot_for_every_seed(experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiment, "RESULTS", tmp_path / "r.csv")
-    monkeypatch.setattr(experiment, "FIGURE", tmp_path / "r.svg")
-    marks = []
-    for values in ((0.6, 0.65, 0.7), (0.6, 0.7)):
-        cells = sys.modules["cells"]
-        one = {cells.Cell("clip", seed): [cells.Number("zero-shot AUROC", value)] for seed, value in enumerate(values)}
-        cells.write(tmp_path / "r.csv", one)
-        experiment.draw(["clip"])
-        drawing = (tmp_path / "r.svg").read_text()
-        assert "phantom numbers" in drawing
-        marks.append(drawing.count("<use "))
-    assert marks[0] == marks[1] + 1
