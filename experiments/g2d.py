@@ -18,6 +18,7 @@ from typing import Any
 
 from cells import Cell, Number, arguments, prepare_phantom, read, run_queue, summary
 from panels import draw
+from scores import evaluated
 
 from lingula import tour
 from lingula.core.config import merged
@@ -89,24 +90,6 @@ def work(cell: Cell, store: Path, runs: Path, budget: dict[str, Any], tasks: dic
     numbers = evaluated(run, store, cell.arm not in UNTRAINED, chosen)
     shutil.rmtree(run / "checkpoints")
     return [*numbers, *([Number("CPU seconds per step", busy)] if cell.arm not in UNTRAINED else [])]
-
-
-def evaluated(run: Path, store: Path, trained: bool, values: dict[str, Any]) -> list[Number]:
-    """Run every task; keep the means over findings, named by task, metric and setting."""
-    from lingula.data.store import Store
-    from lingula.evaluation.config import EvaluateConfig
-    from lingula.evaluation.evaluate import evaluate
-    from lingula.inference import Model
-
-    config = EvaluateConfig(store=store, **values)
-    model = Model.load(run, "best" if trained else "initial")
-    results = evaluate(model, Store.open(store), config, run / "evaluation", samples=False)
-    return [
-        Number(" · ".join(part for part in (task, row.metric, row.setting) if part), row.value, row.low, row.high)
-        for task, result in results.items()
-        for row in result.rows
-        if row.label in ("", "macro") and row.subgroup == "all"
-    ]
 
 
 def cells(arms: list[str], seeds: list[int]) -> list[Cell]:

@@ -13,10 +13,10 @@ FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 
 @pytest.fixture(scope="session")
 def load_experiment() -> Callable[[str], Any]:
-    """Import an experiment, which is a script beside the package, and the queue and the figure that it imports."""
+    """Import an experiment, which is a script beside the package, and what experiments share."""
 
     def load(name: str) -> Any:
-        for each in dict.fromkeys(("cells", "panels", name)):
+        for each in dict.fromkeys(("cells", "panels", "scores", name)):
             specification = importlib.util.spec_from_file_location(each, FOLDER / f"{each}.py")
             assert specification is not None
             assert specification.loader is not None

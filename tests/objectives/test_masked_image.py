@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from lingula.core.patches import patches_of
 from lingula.models.volume_config import VolumeEncoderConfig
 from lingula.models.volume_encoder import VolumeEncoder
-from lingula.objectives.masked_image import hidden_patches, kept_patches, masked_image_error, patches_of
+from lingula.objectives.masked_image import hidden_patches, kept_patches, masked_image_error
 
 PATCH, GRID, SHAPE = (2, 3, 4), (4, 2, 3), (8, 6, 12)
 

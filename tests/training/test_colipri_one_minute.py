@@ -1,14 +1,14 @@
-"""The recipe `tiny` in its one-minute form: on coarse phantom CT each of its four losses falls.
+"""The recipe `tiny` in its one-minute form: on coarse phantom CT it learns all four objectives, as unseen patients show.
 
-A minute is too short for a space in which texts find their volumes: of 48 test studies, ranks and areas stay at chance.
+A minute is too short for zero-shot classification.
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
-import pytest
 from ct_runs import make_ct_store
 
 from lingula.core.config import merged
@@ -16,25 +16,30 @@ from lingula.training.pretrain import pretrain
 from lingula.training.recipes import recipe
 from lingula.training.run import Run
 
+BATCH = 64
 ONE_MINUTE: dict[str, Any] = {
-    "method": {"encoder": {"depth": 3}, "report_decoder": {"max_tokens": 48}},
-    "crop": {"size": 32},
-    "text_encoder": {"small": {"width": 64, "word_steps": 40, "steps": 10, "sentence_pairs": 32}},
-    "optimisation": {"steps": 90, "batch_size": 16},
-    "runtime": {"log_every": 10, "validate_every": 45, "device": "cpu"},
+    "method": {"encoder": {"patch_size": 8}, "report_decoder": {"max_tokens": 48}},
+    "crop": {"size": 24},
+    "text_encoder": {"small": {"word_steps": 100, "sentence_pairs": 128}},
+    "optimisation": {"steps": 60, "batch_size": BATCH},
+    "runtime": {"log_every": 10, "validate_every": 20, "device": "cpu"},
 }
-LEAST_FALL = {"contrastive": 0.05, "opposite": 0.008, "report": 1.5, "masked": 0.15}
-"""From the first ten steps to the last ten; about half of, or below, what was measured (0.14, 0.02, 2.1 and 0.31)."""
+GUESS = {"contrastive": math.log(BATCH), "opposite": math.log(2)}
+"""What a guess costs."""
+BETTER = {"contrastive": 0.02, "opposite": 0.02}
+"""How much better than a guess unseen patients come out, at least; about half of what was measured (0.05 to 0.08, 0.05)."""
+LEAST_FALL = {"contrastive": 0.1, "opposite": 0.04, "report": 1.0, "masked": 0.15}
+"""From the first ten steps to the last ten; at most half of what was measured (0.3, 0.08, 2.0 and 0.32)."""
 
 
-@pytest.mark.soak
-def test_each_of_the_four_losses_falls_within_a_minute(tmp_path: Path) -> None:
-    place = make_ct_store(tmp_path / "store", train=96, val=32, spacing=10.0)
-    config = recipe("colipri", "tiny", merged(ONE_MINUTE, {"data": {"store": place}}))
-    run = Run(pretrain(config, tmp_path / "run"))
+def test_four_objectives_are_learned_within_a_minute(tmp_path: Path) -> None:
+    place = make_ct_store(tmp_path / "store", train=800, val=BATCH, spacing=12.0)
+    run = Run(pretrain(recipe("colipri", "tiny", merged(ONE_MINUTE, {"data": {"store": place}})), tmp_path / "run"))
     logged = [entry for entry in run.metrics() if "loss" in entry]
-    for term, least in LEAST_FALL.items():
-        first, last = (entry[f"loss/{term}"] for entry in (logged[0], logged[-1]))
-        assert first - last > least, term
+    fallen = {term: logged[0][f"loss/{term}"] - logged[-1][f"loss/{term}"] for term in LEAST_FALL}
+    assert all(fallen[term] > least for term, least in LEAST_FALL.items()), fallen
     validated = [entry for entry in run.metrics() if "validation/loss" in entry]
-    assert validated[-1]["validation/loss/masked"] < validated[0]["validation/loss/masked"]
+    best = {term: min(entry[f"validation/loss/{term}"] for entry in validated) for term in LEAST_FALL}
+    print(fallen, best)
+    assert all(best[term] < GUESS[term] - least for term, least in BETTER.items()), best
+    assert best["masked"] < logged[0]["loss/masked"] / 2

@@ -85,16 +85,17 @@ _M: dict[str, Any] = {"method": {"masked_weight": 1.0}}
 
 _TINY: dict[str, Any] = {
     "method": {
-        "encoder": {"embed_dim": 96, "depth": 4, "num_heads": 4, "drop_path": 0.0},
+        "encoder": {"embed_dim": 96, "depth": 2, "num_heads": 4, "patch_size": 16, "drop_path": 0.0},
         "image_pooler_heads": 4,
         "text_pooler_heads": 4,
         "opposite_slots": 4,
         "report_decoder": {"width": 64, "layers": 1, "heads": 4, "max_tokens": 96},
     },
+    "data": {"text_view": "affirmed"},
     "crop": {"size": 48},
-    "text_encoder": {"name": "small", "small": {"layers": 1, "width": 96}},
-    "optimisation": {"steps": 300, "batch_size": 24, "micro_batch_size": None, "learning_rate": 2e-3, "warmup": 0.1},
-    "runtime": {"precision": "fp32", "log_every": 20, "validate_every": 100, "checkpoint_every": 10_000},
+    "text_encoder": {"name": "small", "small": {"layers": 0, "width": 96, "vocabulary": 1000}},
+    "optimisation": {"steps": 600, "batch_size": 64, "micro_batch_size": None, "learning_rate": 2e-3, "warmup": 0.1},
+    "runtime": {"precision": "fp32", "log_every": 20, "validate_every": 200, "checkpoint_every": 10_000},
 }
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -67,16 +67,16 @@ class VolumeEncoderConfig(Config):
         return x, y, z
 
     def forward_flops(self, size: tuple[int, int, int], keep: float = 1.0) -> int:
-        """Count the floating-point operations of matrix products and convolution of one volume's forward pass.
+        """Count the floating-point operations of matrix products of one volume's forward pass.
 
         Args:
             size: Voxels along x, y and z.
             keep: Share of the tokens that is kept.
         """
-        patches = math.prod(self.grid(size))
-        tokens = round(patches * keep) + self.register_tokens
+        kept = round(math.prod(self.grid(size)) * keep)
+        tokens = kept + self.register_tokens
         linear = 4 * self.embed_dim**2 + 3 * self.embed_dim * self.hidden_dim
-        stem = patches * math.prod(self.patch) * self.channels * self.embed_dim
+        stem = kept * math.prod(self.patch) * self.channels * self.embed_dim
         return 2 * (stem + self.depth * (tokens * linear + 2 * tokens**2 * self.embed_dim))
 
 

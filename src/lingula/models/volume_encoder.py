@@ -6,9 +6,11 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from lingula.core.errors import UserError
+from lingula.core.patches import patches_of
 from lingula.core.types import KeptTokens, VolumeGrid, Volumes, VolumeTokens
 from lingula.models.rotary import rotary_angles
 from lingula.models.volume_block import VolumeBlock
@@ -16,7 +18,9 @@ from lingula.models.volume_config import VolumeEncoderConfig
 
 
 class PatchStem(nn.Module):
-    """Cut a volume into patches and map each to a token: one convolution whose stride is its size; name `proj`.
+    """Cut a volume into patches and map each to a token: a convolution whose stride is its size; name `proj`.
+
+    It is computed as a matrix product, so that patches which are not looked at cost nothing.
 
     Args:
         config: Patch, channels, features.
@@ -24,14 +28,17 @@ class PatchStem(nn.Module):
 
     def __init__(self, config: VolumeEncoderConfig) -> None:
         super().__init__()
+        self.patch = config.patch
         self.proj = nn.Conv3d(config.channels, config.embed_dim, config.patch, config.patch)
         nn.init.kaiming_normal_(self.proj.weight, a=0.01)
         nn.init.zeros_(self.proj.bias)  # type: ignore[arg-type]
 
-    def forward(self, volumes: Volumes) -> VolumeTokens:
-        """Return one token per patch, in raster order, x slowest."""
-        tokens: Tensor = self.proj(volumes).flatten(2).transpose(1, 2)
-        return tokens
+    def forward(self, volumes: Volumes, kept: KeptTokens | None = None) -> VolumeTokens:
+        """Return one token per patch, in raster order, x slowest; or those of the kept patches, in the order of `kept`."""
+        patches = patches_of(volumes, self.patch)
+        if kept is not None:
+            patches = torch.take_along_dim(patches, kept[..., None], dim=1)
+        return functional.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
 
 
 class VolumeTransformer(nn.Module):
@@ -118,11 +125,11 @@ class VolumeEncoder(nn.Module):
             ValueError: `kept` has another batch, or a number that is no patch.
         """
         grid = self.grid(volumes)
-        tokens = self.down_projection(volumes)
         angles = rotary_angles(grid, self.config.embed_dim // self.config.num_heads, volumes.device)
         if kept is not None:
             _check_kept(kept, len(volumes), len(angles))
-            tokens, angles = torch.take_along_dim(tokens, kept[..., None], dim=1), angles[kept]
+            angles = angles[kept]
+        tokens = self.down_projection(volumes, kept)
         count = self.config.register_tokens
         if count:
             tokens = torch.cat([self.register_tokens.to(tokens.dtype).expand(len(tokens), -1, -1), tokens], dim=1)

@@ -12,11 +12,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lingula.core.patches import Patches, patches_of
 from lingula.core.randomness import random_generator
 from lingula.core.types import KeptTokens, Volumes
 from lingula.objectives.precision import full_precision, no_autocast
-
-Patches = Float[Tensor, "batch patches voxels"]
 
 
 def kept_patches(keys: Sequence[int], patches: int, masked_share: float, device: torch.device | None = None) -> KeptTokens:
@@ -45,20 +44,6 @@ def hidden_patches(kept: KeptTokens, patches: int) -> Bool[Tensor, "batch patche
     """Return, in raster order, True for each patch that is not kept."""
     hidden = torch.ones(len(kept), patches, dtype=torch.bool, device=kept.device)
     return hidden.scatter(1, kept, False)
-
-
-def patches_of(volumes: Volumes, patch: tuple[int, int, int]) -> Patches:
-    """Cut volumes into patches, in the order of the encoder's tokens: x slowest, z fastest, also within a patch.
-
-    Raises:
-        ValueError: The patch does not divide the volumes.
-    """
-    if volumes.ndim != 5 or any(side % step for side, step in zip(volumes.shape[2:], patch, strict=True)):
-        raise ValueError(f"volumes of {tuple(volumes.shape)} cannot be cut into patches of {patch}")
-    batch, channels = volumes.shape[:2]
-    (x, y, z), (px, py, pz) = (side // step for side, step in zip(volumes.shape[2:], patch, strict=True)), patch
-    cut = volumes.reshape(batch, channels, x, px, y, py, z, pz)
-    return cut.permute(0, 2, 4, 6, 1, 3, 5, 7).reshape(batch, x * y * z, channels * px * py * pz)
 
 
 def masked_image_error(

@@ -1,0 +1,135 @@
+"""Which of COLIPRI's objectives help, on phantom CT? Phantom numbers; every arm has the steps and the batch of the recipe `tiny`.
+
+    .venv/bin/python experiments/colipri.py                     runs what docs/results/colipri.csv does not have yet
+    .venv/bin/python experiments/colipri.py --summary           prints the tables and draws docs/results/colipri.png
+    .venv/bin/python experiments/colipri.py --only c crm --seeds 0 --minutes 30
+
+The order is seed by seed; an interrupted queue goes on where it stopped. Volumes without text are those of other patients.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cells import Cell, Number, arguments, read, run_queue, summary
+from panels import draw
+from scores import evaluated
+
+from lingula.core.config import merged
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS, FIGURE = ROOT / "docs/results/colipri.csv", ROOT / "docs/results/colipri.png"
+STORE, MORE, RUNS = ROOT / "stores/ct", ROOT / "stores/ct-more", ROOT / "runs/colipri"
+SPACING = 6.0
+STUDIES = {"train": 6000, "val": 300, "test": 600}
+OTHERS = {"train": 3000, "val": 0, "test": 0}
+"""Patients of another seed, whose volumes are learned from without text."""
+C: dict[str, Any] = {"method": {"report_weight": 0.0, "masked_weight": 0.0}}
+VARIED: dict[str, Any] = {"data": {"text_view": "varied", "report_augment": {"short_sentence": 0.0}}}
+
+ARMS: dict[str, dict[str, Any]] = {
+    "c": C,
+    "cr": {"method": {"masked_weight": 0.0}},
+    "cm": {"method": {"report_weight": 0.0}},
+    "crm": {},
+    "crm, images alone in half of the steps": {"data": {"images_only": str(MORE)}},
+    "crm, no opposite sentences": {"method": {"opposite_weight": 0.0}},
+    "crm, shuffled reports": VARIED,
+    "crm, shuffled reports or one statement": merged(VARIED, {"data": {"report_augment": {"short_sentence": 0.5}}}),
+    "random": C,
+}
+"""Arm to what differs from the recipe `tiny`, which trains on what reports affirm; `random` is scored before training."""
+UNTRAINED = ("random",)
+TASKS: dict[str, Any] = {
+    "task": ("zero-shot", "probe", "retrieve", "segment", "generate"),
+    "fraction": (0.1, 1.0),
+    "draws": 1,
+    "bootstrap": 0,
+    "distinct_reports": True,
+    "scorer": ("strict",),
+    "segment": {"steps": 200, "every": 100, "rate": 2e-3, "pictures": 0, "volume": {"batch": 8}},
+    "generate": {"pictures": 0, "batch": 50},
+}
+"""The five tasks; segmentation with the light decoder on the frozen encoder."""
+
+
+def prepare(store: Path, studies: dict[str, int], seed: int) -> None:
+    """Make a store of phantom CT, or take the one that is there."""
+    from lingula.data.phantom.ct_source import PhantomCtSource
+    from lingula.data.prepare import prepare as prepare_store
+    from lingula.data.prepare_config import PrepareVolumesConfig
+
+    source = PhantomCtSource(studies["train"], studies["val"], studies["test"], seed=seed, spacing=SPACING)
+    prepare_store(source, store, PrepareVolumesConfig(spacing=SPACING))
+
+
+def work(cell: Cell, store: Path, runs: Path, changes: dict[str, Any], tasks: dict[str, Any]) -> list[Number]:
+    """Train one arm with one seed, evaluate it, and return its numbers; `changes` go over the recipe, `tasks` over `TASKS`."""
+    import torch
+
+    from lingula.training.pretrain import pretrain
+    from lingula.training.recipes import recipe
+
+    torch.set_num_threads(1)
+    trained = cell.arm not in UNTRAINED
+    placed = {"data": {"store": str(store)}, "runtime": {"seed": cell.seed}}
+    config = recipe("colipri", "tiny", merged(changes, ARMS[cell.arm], placed))
+    if not trained:
+        config = config.model_copy(update={"optimisation": config.optimisation.model_copy(update={"steps": 1})})
+    run = runs / f"{cell.arm.replace(', ', '-').replace(' ', '_')}-{cell.seed}"
+    busy = time.process_time()
+    pretrain(config, run, overwrite=True)
+    busy = (time.process_time() - busy) / config.optimisation.steps
+    chosen = merged(TASKS, tasks)
+    if config.method.report_weight == 0:
+        chosen["task"] = tuple(task for task in chosen["task"] if task != "generate")
+    numbers = evaluated(run, store, trained, chosen)
+    shutil.rmtree(run / "checkpoints")
+    return [*numbers, *([Number("CPU seconds per step", busy)] if trained else [])]
+
+
+SHOWN = {
+    "zero-shot": ("AUROC",),
+    "probe": ("AUROC",),
+    "retrieve": ("recall@10", "median rank"),
+    "segment": ("DSC", "Dice"),
+    "generate": ("clinical F1", "BLEU-4", "ROUGE-L"),
+    "CPU seconds per step": (),
+}
+"""Task to the metrics that the tables show; the file has all."""
+PANELS = {
+    "zero-shot · AUROC": "zero-shot AUROC",
+    "probe · AUROC · 10 %": "probe AUROC, 10 %",
+    "probe · AUROC · 100 %": "probe AUROC, 100 %",
+    "retrieve · recall@10 · text to image": "recall@10, text to image",
+}
+"""What the figure shows, and how it is called there."""
+
+
+def show() -> None:
+    """Print one table per task, and draw all arms."""
+    quantities = list(dict.fromkeys(number.quantity for numbers in read(RESULTS).values() for number in numbers))
+    for task, metrics in SHOWN.items():
+        chosen = [q for q in quantities if q == task or (q.split(" · ")[0] == task and q.split(" · ")[1] in metrics)]
+        print(f"\n{task}\n\n{summary(RESULTS, chosen)}")
+    title = "COLIPRI on phantom CT: phantom numbers, a dot per seed, a bar at their mean"
+    draw(RESULTS, FIGURE, {"objectives": {arm: arm for arm in ARMS}}, PANELS, title, "crm")
+
+
+def main() -> None:
+    """Parse the arguments, run the queue, print the tables."""
+    chosen = arguments(__doc__, ARMS).parse_args()
+    if not chosen.summary:
+        prepare(STORE, STUDIES, seed=0)
+        prepare(MORE, OTHERS, seed=1)
+        job = partial(work, store=STORE, runs=RUNS, changes={}, tasks={})
+        run_queue([Cell(arm, seed) for seed in chosen.seeds for arm in chosen.only], job, RESULTS, chosen.workers, chosen.minutes)
+    show()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""What an evaluation of a run says in the mean over findings, as the numbers of a cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cells import Number
+
+
+def evaluated(run: Path, store: Path, trained: bool, values: dict[str, Any]) -> list[Number]:
+    """Run tasks; keep the means over findings, named by task, metric and setting.
+
+    Args:
+        run: Run folder; the evaluation goes into it.
+        store: Radiographs or CT volumes.
+        trained: Whether the best weights are scored, or those that the run began with.
+        values: Of an `EvaluateConfig`, without the store.
+    """
+    from lingula.data.open_store import open_store
+    from lingula.evaluation.config import EvaluateConfig
+    from lingula.evaluation.evaluate import evaluate
+    from lingula.inference import load_model
+
+    model = load_model(run, "best" if trained else "initial")
+    results = evaluate(model, open_store(store), EvaluateConfig(store=store, **values), run / "evaluation", samples=False)
+    return [
+        Number(" · ".join(part for part in (task, row.metric, row.setting) if part), row.value, row.low, row.high)
+        for task, result in results.items()
+        for row in result.rows
+        if row.label in ("", "macro") and row.subgroup == "all"
+    ]

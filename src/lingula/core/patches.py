@@ -1,0 +1,24 @@
+"""Volumes cut into patches, as encoders, decoders and objectives of masked volumes all count them."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lingula.core.types import Volumes
+
+Patches = Float[Tensor, "batch patches voxels"]
+
+
+def patches_of(volumes: Volumes, patch: tuple[int, int, int]) -> Patches:
+    """Cut volumes into patches, in the order of the encoder's tokens: x slowest, z fastest, also within a patch.
+
+    Raises:
+        ValueError: The patch does not divide the volumes.
+    """
+    if volumes.ndim != 5 or any(side % step for side, step in zip(volumes.shape[2:], patch, strict=True)):
+        raise ValueError(f"volumes of {tuple(volumes.shape)} cannot be cut into patches of {patch}")
+    batch, channels = volumes.shape[:2]
+    (x, y, z), (px, py, pz) = (side // step for side, step in zip(volumes.shape[2:], patch, strict=True)), patch
+    cut = volumes.reshape(batch, channels, x, px, y, py, z, pz)
+    return cut.permute(0, 2, 4, 6, 1, 3, 5, 7).reshape(batch, x * y * z, channels * px * py * pz)
