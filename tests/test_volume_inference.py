@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 import torch
 from ct_runs import make_ct_store, small_recipe
+from PIL import Image
 from safetensors.torch import load_file
 from torch.nn import functional
 
 import lingula
 from lingula.cli import main
+from lingula.cli.show_masked import show_masked
 from lingula.core.errors import UserError
 from lingula.data.volume_store import VolumeStore
+from lingula.evaluation.masked_pictures import fill_hidden
+from lingula.evaluation.volume_encoder import FillingEncoder
 from lingula.exchange import Colipri
 from lingula.inference import Model, VolumeModel, load_model
 from lingula.training.pretrain import pretrain
@@ -126,6 +130,42 @@ def test_tasks_page_and_embeddings_from_the_command_line(place: Path, capsys: py
         main(["evaluate", run, "--task", "detect", *common])
     assert left.value.code == 2
     assert "the task detect runs on radiographs" in capsys.readouterr().err
+
+
+def test_hidden_patches_are_filled_in_and_shown(
+    place: Path, model: VolumeModel, store: VolumeStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["show", str(place / "run"), "--store", str(place / "store"), "--study", store.column("study_id")[3]])
+    printed = capsys.readouterr().out.strip().splitlines()
+    assert printed[-1] == str(place / "run/show.png")
+    assert printed[0] == "75% of the patches of 8 x 8 x 8 voxels are hidden; crop of 16 x 16 x 16 voxels of 12 x 12 x 12 mm."
+    assert isinstance(model, FillingEncoder)
+    filler = model.hidden_filler(store)
+    assert filler is not None
+    assert f"hidden voxels {fill_hidden(filler, store, 3).error:.4f}" in printed[1]
+    assert show_masked(place / "run", tmp_path / "other.png", store, 3, seed=1)[1] not in printed
+    with Image.open(place / "run/show.png") as first, Image.open(tmp_path / "other.png") as second:
+        assert first.size == second.size
+        assert not np.array_equal(np.array(first), np.array(second))
+
+
+def test_what_cannot_be_shown_of_volumes_is_said(
+    place: Path, store: VolumeStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, of_store = ["show", str(place / "run")], ["--store", str(place / "store")]
+    for options, said in (
+        ([*of_store, "--row", "1", "--phrase", "effusion"], "--phrase and --image are for radiographs"),
+        ([*of_store], "show needs one volume of a store"),
+        ([*of_store, "--row", "99"], "has no row 99"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            main([*words, *options, "--out", str(tmp_path / "out.png")])
+        assert left.value.code == 2
+        assert said in capsys.readouterr().err
+    monkeypatch.setattr(VolumeModel, "hidden_filler", lambda *_: None)
+    with pytest.raises(UserError, match="without masked-image modelling"):
+        show_masked(place / "run", tmp_path / "out.png", store, 0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_exported_file_gives_the_run_s_numbers(

@@ -51,12 +51,13 @@ def test_a_store_of_other_voxels_and_a_run_without_a_decoder_are_refused(place: 
     make_ct_store(tmp_path / "finer", 2, 0, spacing=11.0)
     model = load_model(place / "run")
     assert isinstance(model, VolumeModel)
-    for part in (model.volume_trainable, model.report_writer):
+    for part in (model.volume_trainable, model.report_writer, model.hidden_filler):
         with pytest.raises(UserError, match=r"stored with spacing 11.0, the model was trained on 12.0"):
             part(VolumeStore.open(tmp_path / "finer"))
     assert model.report_writer(VolumeStore.open(place / "store")) is not None
-    model.method.report_decoder = None
+    model.method.report_decoder = model.method.masked_decoder = None
     assert model.report_writer(VolumeStore.open(place / "store")) is None
+    assert model.hidden_filler(VolumeStore.open(place / "store")) is None
 
 
 def test_windows_see_a_volume_as_the_model_does(place: Path) -> None:

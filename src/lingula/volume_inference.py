@@ -20,7 +20,7 @@ from lingula.data.volume_reader import Volume, read_volume
 from lingula.data.volume_storing import VolumeStoring
 from lingula.data.volumes_in_memory import ReadableVolumes, VolumesInMemory
 from lingula.evaluation.config import SeenOfVolumes
-from lingula.evaluation.volume_encoder import ReportWriter, VolumeTrainable
+from lingula.evaluation.volume_encoder import HiddenFiller, ReportWriter, VolumeTrainable
 from lingula.loaded import LoadedRun
 from lingula.methods.colipri import ColipriMethod
 from lingula.training.run import Run
@@ -103,6 +103,18 @@ class VolumeModel(LoadedRun):
             return None
         window = self.run.config.crop.shape if self.seen == "windows" else None
         return ReportWriter(method.image_encoder, method.report_decoder, method.text_encoder, self._crop(self.seen), window)
+
+    def hidden_filler(self, store: VolumeStore) -> HiddenFiller | None:
+        """Return the parts that fill in hidden patches, not copied; None for a run without masked-image modelling.
+
+        Raises:
+            UserError: The store's orientation or voxel size is not that of the training.
+        """
+        self._check_storing(store)
+        method = self.method
+        if method.masked_decoder is None:
+            return None
+        return HiddenFiller(method.image_encoder, method.masked_decoder, method.config.masked_share, self._crop("centre"))
 
     def _check_storing(self, store: VolumeStore) -> None:
         for name in ("orientation", "spacing"):

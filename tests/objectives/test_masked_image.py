@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lingula.core.patches import patches_of
+from lingula.core.patches import patches_of, volumes_of
 from lingula.models.volume_config import VolumeEncoderConfig
 from lingula.models.volume_encoder import VolumeEncoder
 from lingula.objectives.masked_image import hidden_patches, kept_patches, masked_image_error
@@ -103,3 +103,11 @@ def test_bad_input() -> None:
         patches_of(volumes(), (3, 3, 4))
     with pytest.raises(ValueError, match="numbers to predict"):
         masked_image_error(torch.zeros(2, 23, 24), volumes(), kept_patches([0, 1], 24, 0.5), PATCH)
+
+
+def test_patches_are_put_together_where_they_were_cut() -> None:
+    given = torch.randn(2, 3, *SHAPE)
+    assert torch.equal(volumes_of(patches_of(given, PATCH), GRID, PATCH), given)
+    for patches, grid in ((patches_of(given, PATCH), (4, 2, 2)), (torch.zeros(2, 24, 25), GRID)):
+        with pytest.raises(ValueError, match="make no grid"):
+            volumes_of(patches, grid, PATCH)

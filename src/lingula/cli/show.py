@@ -1,4 +1,4 @@
-"""`lingula show RUN`: one image beside attention, pseudo mask, a phrase's heat-map and the truth."""
+"""`lingula show RUN`: one image beside attention, pseudo mask, a phrase's heat-map and the truth; of CT, masked patches."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ from lingula.core.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from lingula.data.store import Store
+    from lingula.data.store_table import StoreTable
     from lingula.evaluation.show import Asked
     from lingula.inference import ImageInput, Model
 
 
 @dataclass
 class Show:
-    """Draw where phrases lie in one image, as a PNG: radiograph, attention, pseudo mask, heat-map, ground truth."""
+    """Draw what a model sees in one image, as a PNG.
+
+    Of a radiograph where phrases lie: attention, pseudo mask, heat-map, ground truth. Of a CT volume of a store, and a model with
+    masked-image modelling, its hidden patches and what the model predicts there.
+    """
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run folder."""
-    phrase: tuple[str, ...]
-    """What to look for, e.g. --phrase "right pleural effusion" "cardiomegaly"; one row of panels each."""
+    phrase: tuple[str, ...] = ()
+    """Of radiographs: what to look for, e.g. --phrase "right pleural effusion" "cardiomegaly"; one row of panels each."""
     image: Path | None = None
     """Radiograph, PNG, JPEG or DICOM."""
     store: Path | None = None
@@ -36,17 +41,37 @@ class Show:
     """PNG to write; show.png in the run where nothing is given."""
     checkpoint: str = "best"
     """`best` (by validation), `last` or `initial`."""
+    seed: int = 0
+    """Of CT: which patches are hidden."""
 
     def run(self) -> None:
         """Draw, and say where it is."""
         from lingula.inference import runs_of
+        from lingula.methods.registry import reads_volumes
+        from lingula.training.run import Run
 
-        self._check()
         run = runs_of(self.folder)[0]
         out = self.out or run / "show.png"
-        for note in show(run, self.phrase, out, self.image, self.store, self.row, self.study, self.checkpoint):
+        if reads_volumes(Run(run).config.method):
+            notes = self._show_volume(run, out)
+        else:
+            self._check()
+            notes = show(run, self.phrase, out, self.image, self.store, self.row, self.study, self.checkpoint)
+        for note in notes:
             print(note)
         print(out)
+
+    def _show_volume(self, run: Path, out: Path) -> list[str]:
+        from lingula.cli.show_masked import show_masked
+        from lingula.data.volume_store import VolumeStore
+
+        if self.phrase or self.image is not None:
+            problem = "--phrase and --image are for radiographs; of CT volumes hidden patches are shown"
+            raise UserError(problem, "Give --store STORE with --row N or --study ID alone.")
+        if self.store is None or (self.row is None) == (self.study is None):
+            raise UserError("show needs one volume of a store", "Give --store STORE with --row N or --study ID.")
+        store = VolumeStore.open(self.store)
+        return show_masked(run, out, store, _row(store, self.row, self.study), self.seed, self.checkpoint)
 
     def _check(self) -> None:
         if (self.image is None) == (self.store is None):
@@ -120,7 +145,7 @@ def check_words(model: Model, phrase: str) -> list[str]:
     return [f"Unknown to the text encoder: {', '.join(unknown)} (in “{phrase}”)."] if unknown else []
 
 
-def _row(store: Store, row: int | None, study: str | None) -> int:
+def _row(store: StoreTable, row: int | None, study: str | None) -> int:
     """Find the image."""
     if row is not None:
         if not 0 <= row < len(store):

@@ -22,3 +22,22 @@ def patches_of(volumes: Volumes, patch: tuple[int, int, int]) -> Patches:
     (x, y, z), (px, py, pz) = (side // step for side, step in zip(volumes.shape[2:], patch, strict=True)), patch
     cut = volumes.reshape(batch, channels, x, px, y, py, z, pz)
     return cut.permute(0, 2, 4, 6, 1, 3, 5, 7).reshape(batch, x * y * z, channels * px * py * pz)
+
+
+def volumes_of(patches: Patches, grid: tuple[int, int, int], patch: tuple[int, int, int]) -> Volumes:
+    """Put patches together again: the inverse of `patches_of`.
+
+    Args:
+        patches: `batch patches voxels` in raster order.
+        grid: Patches along x, y and z.
+        patch: Voxels of a patch along x, y and z.
+
+    Raises:
+        ValueError: There are not as many patches as the grid has, or not as many voxels as patches of whole channels have.
+    """
+    batch, count, voxels = patches.shape
+    (x, y, z), (px, py, pz) = grid, patch
+    if count != x * y * z or voxels % (px * py * pz):
+        raise ValueError(f"patches of {tuple(patches.shape)} make no grid of {grid} with {patch} voxels each")
+    placed = patches.reshape(batch, x, y, z, -1, px, py, pz)
+    return placed.permute(0, 4, 1, 5, 2, 6, 3, 7).reshape(batch, -1, x * px, y * py, z * pz)

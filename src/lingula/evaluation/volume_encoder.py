@@ -11,6 +11,7 @@ from lingula.core.batch import Tokens
 if TYPE_CHECKING:
     from lingula.data.volume_crop import VolumeCrop
     from lingula.data.volume_store import VolumeStore
+    from lingula.models.masked_decoder import MaskedDecoder
     from lingula.models.report_decoder import ReportDecoder
     from lingula.models.volume_encoder import VolumeEncoder
     from lingula.models.volume_tower import VolumeTower
@@ -80,6 +81,36 @@ class WritingEncoder(Protocol):
 
     def report_writer(self, store: VolumeStore) -> ReportWriter | None:
         """Return the parts that write, not copied; None for a model that was trained without report generation.
+
+        Raises:
+            UserError: The store's volumes are stored otherwise than those of the training.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class HiddenFiller:
+    """The parts of a model that fill in hidden patches of a volume, in evaluation mode on one device.
+
+    Args:
+        tower: Visible patches to tokens (`visible`).
+        decoder: Those to the voxels of all patches.
+        share: Of the patches that training hid.
+        crop: How training sees stored volumes; here the crop in the middle, not varied.
+    """
+
+    tower: VolumeTower
+    decoder: MaskedDecoder
+    share: float
+    crop: VolumeCrop
+
+
+@runtime_checkable
+class FillingEncoder(Protocol):
+    """A model that may fill in hidden patches."""
+
+    def hidden_filler(self, store: VolumeStore) -> HiddenFiller | None:
+        """Return the parts that fill in, not copied; None for a model that was trained without masked-image modelling.
 
         Raises:
             UserError: The store's volumes are stored otherwise than those of the training.

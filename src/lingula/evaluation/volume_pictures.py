@@ -50,7 +50,7 @@ def draw_planes(
             true, predicted = (_enlarged(lay_plane(mask.transpose(axes), across, centre[across]), size) for mask in masks)
             image = draw_contour(draw_mask(image, predicted, PREDICTION), true, TRUTH)
         drawn.append(image)
-    return _beside(drawn)
+    return beside(drawn)
 
 
 def draw_volume_segments(
@@ -97,7 +97,8 @@ def _enlarged(mask: VolumeMask, size: tuple[int, ...]) -> np.ndarray:
     return np.array(image) > 0
 
 
-def _beside(images: Sequence[np.ndarray]) -> np.ndarray:
+def beside(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Put pictures `height width 3` beside each other on black, their upper edges in line."""
     height, width = max(len(image) for image in images), sum(image.shape[1] + GAP for image in images) - GAP
     sheet, left = np.zeros((height, width, 3), np.uint8), 0
     for image in images:
