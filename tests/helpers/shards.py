@@ -23,7 +23,7 @@ FEATURES = {
     "labels": {"feature": {"names": ["a", "b"], "_type": "ClassLabel"}, "_type": "List"},
     "age": {"dtype": "float32", "_type": "Value"},
 }
-"""As in the metadata of a file that datasets 5.2.0 wrote of such columns with `Dataset.to_parquet`; version 2 wrote `Sequence`."""
+"""As in the metadata of a file that datasets 5.2.0 wrote of such columns with `to_parquet`; older ones have `Sequence`."""
 WRITTEN = {
     "image": "struct<bytes: binary, path: string>",
     "text": "string",

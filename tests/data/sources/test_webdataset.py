@@ -6,6 +6,7 @@ import gzip
 import io
 import pickle
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lingula.core.errors import UserError
 from lingula.data.prepare import prepare
 from lingula.data.prepare_config import PrepareConfig, PrepareVolumesConfig
 from lingula.data.readers import UnreadableImage, read_radiograph
+from lingula.data.reading import Reading
 from lingula.data.sources import tar_shards
 from lingula.data.sources.container_config import WebDatasetConfig
 from lingula.data.sources.csv_config import CsvConfig
@@ -69,9 +71,9 @@ def reason_of(source: WebDatasetSource, study: Study) -> str:
 
 def test_shards_become_a_store(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["data", "prepare", "webdataset", "--root", str(root), "--size", "32", "--shard-studies", "3", "--keep-identifiers"]
-    main([*command, "--workers", "2", "--store", str(tmp_path / "s"), "--shards", "{train-{000000..000002},test-000000}.tar"])
+    main([*command, "--workers", "1", "--store", str(tmp_path / "s"), "--shards", "{train-{000000..000002},test-000000}.tar"])
     out = capsys.readouterr().out
-    assert "14 images, 14 images with text, 7 patients, 14 studies" in out
+    assert "14 images, 14 images with text, 14 studies, 7 patients" in out
     assert "columns: report = txt" in out
     store = Store.open(tmp_path / "s")
     assert [len(store.rows(split)) for split in ("train", "val", "test")] == [12, 0, 2]
@@ -79,8 +81,7 @@ def test_shards_become_a_store(root: Path, tmp_path: Path, capsys: pytest.Captur
     assert store.text(0) == "Clear lungs.\n\nNormal."
     expected = WebDatasetSource(root, WebDatasetConfig(shards="train-000002.tar"))
     place = list(store.column("study_id")).index("0009")
-    assert (store.image(place)[6:26, 8:24] == 0).all() or store.image(place).shape == (32, 32)
-    assert pixels_of(expected, list(expected)[1]).shape == (20, 16)
+    assert (store.pixels(place) == Reading(size=32).square(pixels_of(expected, list(expected)[1]))).all()
 
 
 def test_samples_become_studies(root: Path) -> None:
@@ -147,6 +148,13 @@ def test_packed_shards_are_as_good(root: Path, tmp_path: Path, name: str) -> Non
     assert (pixels_of(packed, first) == pixels_of(plain, next(iter(plain)))).all()
 
 
+def whole_samples(data: bytes) -> int:
+    """Count the samples that are surely whole in what is left of a tar of `samples`: those before the last one that it names."""
+    left = zlib.decompressobj(31).decompress(data) if data[:2] == b"\x1f\x8b" else data
+    heads = [left[place : place + 8] for place in range(0, len(left) - 511, 512) if left[place + 257 : place + 262] == b"ustar"]
+    return max(0, len({head[:4] for head in heads}) - 1)
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_tar_cut_short_anywhere_gives_whole_samples_or_an_error(tmp_path: Path, packed: bool) -> None:
     whole = write_tar(tmp_path / "whole.tar", samples(0, 4))
@@ -160,12 +168,13 @@ def test_a_tar_cut_short_anywhere_gives_whole_samples_or_an_error(tmp_path: Path
         with pytest.raises(UserError, match=r"shard .*cut.tar is (empty|cut short|damaged)") as error:
             WebDatasetSource(cut)
         assert "\n" not in str(error.value)
-        try:
-            source = WebDatasetSource(cut, ALLOW)
-        except UserError as none:
-            assert "hold no image (shard that is damaged or cut short: 1)" in str(none)
+        if whole_samples(data[:length]) == 0:
+            with pytest.raises(UserError, match=r"hold no image \(shard that is damaged or cut short: 1\)"):
+                WebDatasetSource(cut, ALLOW)
             continue
+        source = WebDatasetSource(cut, ALLOW)
         found = list(source)
+        assert len(found) == whole_samples(data[:length])
         assert [study.model_dump(exclude={"images"}) for study in found] == expected[: len(found)]
         assert source.skipped["shard that is damaged or cut short"] == 1
         assert all(pixels_of(source, study).shape == (20, 16) for study in found)
@@ -192,9 +201,9 @@ def test_a_shard_damaged_after_it_was_listed_costs_its_images_alone(root: Path, 
     studies = {study.study_id: study for study in source}
     assert reason_of(source, studies["0001"]) == "file is truncated"
     assert reason_of(source, studies["0005"]) == "its shard is missing"
-    _written(root / "train-000002.tar", gzip.compress(b"x" * 5000)[:-9])
+    _written(root / "train-000002.tar", gzip.compress(png(0, (90, 90)))[:500])
     assert reason_of(source, studies["0009"]) == "its part of the shard cannot be read (EOFError)"
-    assert prepare(source, tmp_path / "s", PrepareConfig(size=32), workers=1).quarantined == 12
+    assert prepare(source, tmp_path / "s", PrepareConfig(size=32), workers=1).quarantined == 11
 
 
 def test_half_a_download_names_the_shards_that_are_missing(root: Path) -> None:
@@ -205,7 +214,7 @@ def test_half_a_download_names_the_shards_that_are_missing(root: Path) -> None:
         WebDatasetSource(root, WebDatasetConfig(shards=pattern))
     source = WebDatasetSource(root, WebDatasetConfig(shards=pattern, allow_missing=True))
     assert (len(source), source.skipped["shard that is missing"]) == (12, 2)
-    with pytest.raises(UserError, match=r"no shard trian-\{0..1\}.tar in .*Did you mean 'train-000000.tar'"):
+    with pytest.raises(UserError, match=r"no shard trian-\{0..1\}.tar in .*Did you mean 'train-00000"):
         WebDatasetSource(root, WebDatasetConfig(shards="trian-{0..1}.tar"))
     with pytest.raises(UserError, match=r"Give the folder to --root and the pattern to --shards"):
         WebDatasetSource(root / pattern)

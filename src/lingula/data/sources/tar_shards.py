@@ -66,7 +66,7 @@ def read_members(path: Path, with_text: Callable[[str], bool]) -> Iterator[Membe
     try:
         with _open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             while (info := tar.next()) is not None:
-                tar.members = []  # they would all be kept
+                tar.members = []  # type: ignore[attr-defined]  # they would all be kept
                 if not info.isreg():
                     continue
                 wanted = with_text(info.name) and info.size <= LARGEST_TEXT
