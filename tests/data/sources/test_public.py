@@ -24,6 +24,9 @@ def test_a_root_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
     nih(tmp_path / "chestxray14")
     with pytest.raises(UserError, match=r"no such folder: .*Did you mean 'chestxray14'"):
         NihSource(tmp_path / "chestxray41")
+    write_text(tmp_path / "chestxray41.zip", "")
+    with pytest.raises(UserError, match=r"Did you mean 'chestxray14'"):
+        NihSource(tmp_path / "chestxray41")
 
 
 def test_a_wrong_root_says_what_was_looked_for_and_what_is_there(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from lingula.data.phi import Leak
 from lingula.data.phi_tags import BURNED_IN, tags_with_phi
 from lingula.data.readers import UnreadableImage, is_dicom
 from lingula.data.sources.dicom_config import DicomConfig
+from lingula.data.sources.rows import sex_of, years_of
 from lingula.data.sources.tables import Row
 
 KEYS = ("SOPInstanceUID", "StudyInstanceUID", "AccessionNumber")
@@ -81,12 +82,35 @@ def read_row(root: Path, name: str, config: DicomConfig) -> Row:
         return {"image": name}
 
 
+def told_by_header(path: Path) -> dict[str, str]:
+    """Return sex, age and view of a DICOM file, those that its header tells; nothing of other files."""
+    if not is_dicom(path):
+        return {}
+    header = read_header(path, tags=("PatientSex", "PatientAge", "ViewPosition", "ViewCodeSequence"))
+    sex, age = (header_text(header, tag) for tag in ("PatientSex", "PatientAge"))
+    told = {"sex": sex_of(sex), "age": years_of(age), "view": _view(header)}
+    return {name: text for name, text in told.items() if text}
+
+
 def header_leaks(root: Path, name: str) -> list[Leak]:
     """Return the tags of one file that tell who the patient is; none of a damaged file, which is quarantined."""
     try:
-        found = tags_with_phi(read_header(root / name)) if is_dicom(root / name) else {}
+        return leaks_in(read_header(root / name), name) if is_dicom(root / name) else []
     except UnreadableImage:
         return []
+
+
+def leaks_in(header: Dataset, name: str) -> list[Leak]:
+    """Return the tags of a header that tell who the patient is.
+
+    Args:
+        header: Of one file, whole.
+        name: The file's.
+
+    Raises:
+        UnreadableImage: The header is damaged.
+    """
+    found = tags_with_phi(header)
     return [Leak("pixels" if kind == BURNED_IN else "header", tag, kind, name) for tag, kind in found.items()]
 
 
