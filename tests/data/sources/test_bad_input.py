@@ -180,7 +180,6 @@ def test_an_image_that_no_table_lists_is_counted(name: str, tmp_path: Path) -> N
         ("ct-rate", "dataset/multi_abnormality_labels/train_predicted_labels.csv", ",1,", ",nan,"),
         ("ct-rate", "dataset/multi_abnormality_labels/train_predicted_labels.csv", ",1,", ",,"),
         ("rad-chestct", "imgtrain_Abnormality_and_Location_Labels.csv", ",1,", ",-1,"),
-        ("rad-chestct", "imgtrain_Abnormality_and_Location_Labels.csv", ",1,", ",,"),
         ("rad-chestct", "imgtrain_Abnormality_and_Location_Labels.csv", ",1,", ",nan,"),
     ],
 )

@@ -124,7 +124,7 @@ def _labels(row: Row) -> dict[str, Literal[1, 0, -1] | None]:
     if strange := sorted(set(found) - set(known)):
         problem = f"nih: {row['Image Index']}: '{strange[0]}' in column 'Finding Labels' is no finding"
         raise UserError(problem, nearest(strange[0], known) or "Is it the published table?")
-    return {finding: int(finding in found) for finding in known}
+    return {finding: 1 if finding in found else 0 for finding in known}
 
 
 def _extra(row: Row) -> dict[str, str]:

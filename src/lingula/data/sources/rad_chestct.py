@@ -127,7 +127,7 @@ class RadChestCtSource(PublicVolumeSource):
 
 
 def _classes(row: Row) -> Row:
-    """Return the scan's name and each class, 1 where one of its findings is at any place.
+    """Return the scan's name and each class, 1 where one of its findings is at any place; a blank cell is as good as 0.
 
     >>> _classes({"NoteAcc_DEID": "trn1", "nodule*lung": "0", "nodulegr1cm*left_lung": "1.0"})["Lung nodule"]
     '1'
@@ -137,7 +137,7 @@ def _classes(row: Row) -> Row:
     """
     found = set()
     for name, cell in row.items():
-        finding = CLASS_OF.get(name.partition("*")[0]) if cell != "0" else None
+        finding = CLASS_OF.get(name.partition("*")[0]) if cell not in ("0", "") else None
         if finding is None or (value := number(cell)) == 0:
             continue
         if value != 1:
