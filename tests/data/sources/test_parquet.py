@@ -148,11 +148,14 @@ def test_a_damaged_row_group_costs_its_own_images_alone(tmp_path: Path) -> None:
     data[start : start + 20] = b"\xff" * 20
     path.write_bytes(data)
     source = ParquetSource(path)
-    first, _, third, _ = source
+    first, _, third, fourth = source
     with pytest.raises(UnreadableImage, match="its part of the shard cannot be read"):
         source.read(first, 0)
     assert pixels_of(source, third).shape == (20, 16)
     assert prepare(source, tmp_path / "s", PrepareConfig(size=32), workers=1).quarantined == 2
+    write_parquet(path, rows(1))
+    with pytest.raises(UnreadableImage, match=r"cannot be read \(IndexError\)"):
+        pickle.loads(pickle.dumps(source)).read(fourth, 0)
     path.unlink()
     with pytest.raises(UnreadableImage, match=r"cannot be read \(FileNotFoundError\)"):
         source.read(first, 0)
@@ -240,6 +243,7 @@ def test_columns_by_obvious_names_and_images_as_bare_bytes(tmp_path: Path) -> No
         "gender": "Male",
         "Findings": "None.",
         "sound": None,
+        "__key__": "secret",
         "day": np.datetime64("2020-01-02").item(),
     }
     source = ParquetSource(write_parquet(tmp_path / "x.parquet", [row], {}))
@@ -249,6 +253,8 @@ def test_columns_by_obvious_names_and_images_as_bare_bytes(tmp_path: Path) -> No
     assert study.report.sections == {"findings": "None."}
     assert study.extra == {"sex": "M", "day": "2020-01-02"}
     assert source.taken["patient_id_column"] == "Patient ID"
+    (named,) = ParquetSource(tmp_path / "x.parquet", columns=CsvConfig(study_id_column="__key__"))
+    assert (study.study_id, named.study_id) == ("x.parquet/0", "secret")
     assert pixels_of(source, study).shape == (20, 16)
 
 

@@ -251,9 +251,12 @@ def test_samples_that_are_not_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("7.png", png(8)),
         ("7.txt", b"x" * 51),
         ("8.png", b""),
+        ("9.png", png(9)),
+        ("9.json", b'{"note": "\\ud800"}'),
+        ("\udcff.png", png(10)),
     ]
     source = WebDatasetSource(write_tar(tmp_path / "x.tar", members))
-    assert source.skipped == {"sample without an image": 1}
+    assert source.skipped == {"sample without an image": 1, "member whose name is not UTF-8": 1}
     good, *bad = source
     assert (good.study_id, good.report) == ("1", None)
     assert pixels_of(source, good).shape == (20, 16)
@@ -265,10 +268,11 @@ def test_samples_that_are_not_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "its sample has two members .png",
         "its .txt is too large for text",
         "file is empty",
+        "its .json is no JSON object",
     ]
     assert [reason_of(source, study) for study in bad] == reasons
     summary = prepare(source, tmp_path / "s", PrepareConfig(size=32, shard_studies=3), workers=1)
-    assert (len(Store.open(summary.store)), summary.quarantined) == (1, 7)
+    assert (len(Store.open(summary.store)), summary.quarantined) == (1, 8)
     assert set(summary.reasons) == set(reasons)
     alone = write_tar(tmp_path / "y.tar", {"0.txt": "No image."})
     with pytest.raises(UserError, match=r"hold no image \(sample without an image: 1\)"):

@@ -139,6 +139,7 @@ class ContainerStudies(ABC):
 
     def _read(self, samples: list[Sample]) -> list[Study]:
         """Make a table of what the samples say, and studies of it."""
+        _leave_out_internal(samples, self.columns)
         columns = list(dict.fromkeys(name for sample in samples for name in sample.values))
         named = self.columns.model_copy(update={"image_column": CsvConfig().image_column})
         check_columns(named, columns, str(self.root))
@@ -176,6 +177,15 @@ class ContainerStudies(ABC):
                 row[column] = otherwise
         split = split_in_name(sample.shard) if split_by_name else None
         return {**row, config.split_column: split} if split else row
+
+
+def _leave_out_internal(samples: list[Sample], config: CsvConfig) -> None:
+    """Drop the columns that tools write for themselves (`__key__`, `__url__`, `__index_level_0__`), unless one is asked for."""
+    values = [value for value in config.model_dump().values() if isinstance(value, str | tuple)]
+    asked = {name for value in values for name in ([value] if isinstance(value, str) else value)}
+    for sample in samples:
+        for name in [name for name in sample.values if name.startswith("__") and name.endswith("__") and name not in asked]:
+            del sample.values[name]
 
 
 @contextmanager

@@ -114,7 +114,7 @@ class RowGroups:
             self._forget()
             try:
                 patiently(lambda: self._load(name, row))
-            except (OSError, pa.ArrowException) as error:
+            except (OSError, IndexError, pa.ArrowException) as error:
                 raise UnreadableImage(f"its part of the shard cannot be read ({type(error).__name__})") from error
         return self._cells[row - self._first].as_py()
 
@@ -155,7 +155,7 @@ def _feature(feature: Any) -> dict[str, Any]:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

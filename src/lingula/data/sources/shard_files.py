@@ -65,6 +65,8 @@ def find_shards(root: Path, config: ContainerConfig, endings: Sequence[str]) -> 
     wild = [name for name in asked if name not in exact]
     names = [name for name in found if name in exact or any(fnmatch.fnmatchcase(name, pattern) for pattern in wild)]
     missing = [*sorted(exact - set(names)), *_gaps(names)]
+    if strange := [name for name in names if not name.isprintable()]:
+        raise UserError(f"the name of a shard below {root} is no text ({strange[0]!r})", "Rename it.")
     if not names:
         what = config.shards or " or ".join(f"*{ending}" for ending in endings)
         near = nearest(asked[0], found[:1000]) or (f"It holds {', '.join(found[:LISTED])}." if found else "It is empty.")

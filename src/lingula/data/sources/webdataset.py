@@ -98,6 +98,9 @@ class WebDatasetSource(ContainerStudies):
         key = ""
         try:
             for member in read_members(self.root / name, lambda member: _kind(member).rpartition(".")[2] in TEXTS):
+                if not _is_utf8(member.name):
+                    self.skipped["member whose name is not UTF-8"] += 1
+                    continue
                 if not (found := _KEY.fullmatch(member.name)) or re.fullmatch(r"__.*__", Path(member.name).name):
                     self.skipped["member that belongs to no sample"] += 1
                     continue
@@ -125,6 +128,13 @@ class WebDatasetSource(ContainerStudies):
     def _take(self, address: str) -> tuple[bytes, str]:
         name, start, size = self._places[address]
         return self._tars.read(name, start, size), address
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _kind(name: str) -> str:
@@ -155,12 +165,13 @@ def _object(text: str) -> dict[str, Any]:
     """Return a JSON object.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: It is something else, or holds half of a character that takes two, which no table can.
     """
     try:
         found = json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    json.dumps(found, ensure_ascii=False).encode()
     if not isinstance(found, dict):
         raise ValueError("no object")
     return found
