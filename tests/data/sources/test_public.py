@@ -137,6 +137,9 @@ def test_split_lists_take_the_place_of_a_rule(tmp_path: Path) -> None:
         apart.check_apart()
     with pytest.raises(UserError, match=r"no list of a split in"):
         NihSource(root, PublicConfig(split_lists=root))
+    (tmp_path / "lists/test.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"test.txt is not UTF-8 text"):
+        NihSource(root, PublicConfig(split_lists=tmp_path / "lists"))
 
 
 def test_an_unknown_split_or_data_set(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+from dicom_files import write_dicom
 from miniatures import prepared, rsna, write_picture, write_text
 from sklearn.model_selection import train_test_split
 
@@ -34,6 +36,8 @@ def test_sex_age_and_view_come_from_the_headers(tmp_path: Path) -> None:
     rows = {name[:8]: row for row, name in enumerate(store.column("study_id"))}
     assert store.column("extra")[rows["00000003"]] == {"sex": "M", "age": "53", "view": "AP"}
     assert [store.column("projection")[rows[f"{number:08d}"]] for number in (2, 3)] == ["PA", "AP"]
+    write_dicom(tmp_path / "rsna" / study.images[0].path, np.zeros((8, 8), np.uint8), PatientAge="093Y", PatientSex="F")
+    assert source.read(study, 0).extra == {"sex": "F"}
     (tmp_path / "rsna" / study.images[0].path).unlink()
     copy = (tmp_path / "rsna" / study.images[0].path).with_suffix(".png")
     write_picture(copy)

@@ -11,10 +11,11 @@ from pydicom.uid import UID
 
 from lingula.data.dicom import DEFAULTS, damage, defaults_used, read_header
 from lingula.data.dicom_values import has_voi_table, window_of
-from lingula.data.phi import Leak
+from lingula.data.phi import OLDEST, Leak
 from lingula.data.phi_tags import BURNED_IN, tags_with_phi
 from lingula.data.readers import UnreadableImage, is_dicom
 from lingula.data.sources.dicom_config import DicomConfig
+from lingula.data.sources.published_rows import number
 from lingula.data.sources.rows import sex_of, years_of
 from lingula.data.sources.tables import Row
 
@@ -83,12 +84,16 @@ def read_row(root: Path, name: str, config: DicomConfig) -> Row:
 
 
 def told_by_header(path: Path) -> dict[str, str]:
-    """Return sex, age and view of a DICOM file, those that its header tells; nothing of other files."""
+    """Return sex, age and view of a DICOM file, those that its header tells; nothing of other files.
+
+    An age over 89 years, which may tell who the patient is, is left out: it is read too late to warn of it.
+    """
     if not is_dicom(path):
         return {}
     header = read_header(path, tags=("PatientSex", "PatientAge", "ViewPosition", "ViewCodeSequence"))
     sex, age = (header_text(header, tag) for tag in ("PatientSex", "PatientAge"))
-    told = {"sex": sex_of(sex), "age": years_of(age), "view": _view(header)}
+    years = years_of(age)
+    told = {"sex": sex_of(sex), "age": "" if (number(years) or 0) > OLDEST else years, "view": _view(header)}
     return {name: text for name, text in told.items() if text}
 
 
