@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from lingula.core.errors import UserError
+from lingula.data.sources import shard_files
 from lingula.data.sources.cells import obvious_columns, text_of
 from lingula.data.sources.container_config import ContainerConfig
 from lingula.data.sources.csv_config import CsvConfig
@@ -45,6 +47,21 @@ def test_braces_count_and_choose_and_stars_match(tmp_path: Path) -> None:
     (tmp_path / "c\n.tar").write_bytes(b"")
     with pytest.raises(UserError, match=r"the name of a shard below .* is no text \('c\\n.tar'\)"):
         found("")
+
+
+def test_a_file_as_root_and_folders_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shard = tmp_path / "a.tar"
+    shard.write_bytes(b"")
+    assert find_shards(shard, ContainerConfig(), (".tar",)).names == ["a.tar"]
+    with pytest.raises(UserError, match=r"--shards chooses among the files of a folder"):
+        find_shards(shard, ContainerConfig(shards="*.tar"), (".tar",))
+
+    def listed(root: Path, on_error: Callable[[OSError], None]) -> Iterator[str]:
+        on_error(PermissionError("sub"))
+        yield "a.tar"
+
+    monkeypatch.setattr(shard_files, "files_below", listed)
+    assert find_shards(tmp_path, ContainerConfig(), (".tar",)).unlisted == 1
 
 
 def test_old_shards_with_a_hash_in_their_name_count_too(tmp_path: Path) -> None:

@@ -73,8 +73,9 @@ class ContainerStudies(ABC):
         self.name = self.columns.name or (Path(root).stem if Path(root).is_file() else self.root.resolve().name)
         self.citation, self.licence = self.columns.citation, "per image"
         self.skipped = Counter[str]()
-        if files.missing:
-            self.skipped["shard that is missing"] = len(files.missing)
+        for reason, count in (("shard that is missing", len(files.missing)), ("folder that cannot be listed", files.unlisted)):
+            if count:
+                self.skipped[reason] = count
         self._problems: dict[str, str] = {}
         samples = list(self._scan())
         if not samples:

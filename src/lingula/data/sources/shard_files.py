@@ -33,15 +33,17 @@ class ShardFiles:
         root: Folder that their names are relative to.
         names: Those that are there, in order.
         missing: Those that the pattern, or the other shards' names (`-00000-of-00002`), say there should be.
+        unlisted: How many folders below the root cannot be listed.
     """
 
     root: Path
     names: list[str]
     missing: list[str]
+    unlisted: int = 0
 
 
 def find_shards(root: Path, config: ContainerConfig, endings: Sequence[str]) -> ShardFiles:
-    """Find the shards below a folder; the folder may also be the one shard itself.
+    """Find the shards below a folder, hidden files and folders aside; the folder may also be the one shard itself.
 
     Args:
         root: The folder, or a file.
@@ -52,13 +54,16 @@ def find_shards(root: Path, config: ContainerConfig, endings: Sequence[str]) -> 
         UserError: There is no such folder, no shard, or one is missing.
     """
     if root.is_file():
+        if config.shards:
+            raise UserError(f"--shards chooses among the files of a folder, and {root} is a file", "Leave it out.")
         return ShardFiles(root.parent, [root.name], [])
     if not root.is_dir():
         entries = root.parent.iterdir() if root.parent.is_dir() else ()
         near = nearest(root.name, (entry.name for entry in entries if entry.is_dir()))
         pattern = "Give the folder to --root and the pattern to --shards." if set("{*") & set(root.name) else ""
         raise UserError(f"no such folder of shards: {root}", pattern or near or "Check the path given to --root.")
-    below = [PurePath(name).as_posix() for name in files_below(root, lambda _: None)]
+    unlisted: list[OSError] = []
+    below = [PurePath(name).as_posix() for name in files_below(root, unlisted.append)]
     found = [name for name in below if not any(part.startswith(".") for part in PurePosixPath(name).parts)]
     asked = list(_expanded(config.shards)) if config.shards else [f"*{ending}" for ending in endings]
     exact = {name for name in asked if not set("*?[") & set(name)}
@@ -75,7 +80,7 @@ def find_shards(root: Path, config: ContainerConfig, endings: Sequence[str]) -> 
         first = ", ".join(missing[:LISTED])
         problem = f"{len(missing):,} of {len(missing) + len(names):,} shards are missing below {root} ({first}{_more(missing)})"
         raise UserError(problem, "Finish the download, or go on without them with --allow-missing.")
-    return ShardFiles(root, names, missing)
+    return ShardFiles(root, names, missing, len(unlisted))
 
 
 def split_in_name(name: str) -> Split | None:
