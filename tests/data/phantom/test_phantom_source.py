@@ -54,6 +54,15 @@ def test_prevalence_is_long_tailed_and_every_finding_is_testable() -> None:
     assert both > 1.5 * count["Cardiomegaly"] * count["Edema"] / 1000
 
 
+def test_a_bedside_patient_has_one_frontal_image_though_pa_and_ap_are_asked_for() -> None:
+    source = PhantomSource(60, 0, 0, seed=1, size=32, projections=("PA", "AP", "lateral"))
+    found = {tuple(image.projection for image in study.images) for study in source}
+    assert found == {("PA", "AP", "lateral"), ("AP", "lateral")}
+    bedside = next(study for study in source if len(study.images) == 2)
+    assert bedside.report == next(iter(s for s in PhantomSource(60, 0, 0, seed=1) if s.study_id == bedside.study_id)).report
+    assert (source.read(bedside, 0).pixels != source.read(bedside, 1).pixels).any()
+
+
 def test_pickled_source_reads_the_same_picture() -> None:
     source = PhantomSource(6, 0, 0, seed=2, size=64, projections=("PA", "lateral"))
     study = list(source)[5]

@@ -101,6 +101,10 @@ def test_scans_without_a_chest_go_when_asked(tmp_path: Path) -> None:
     source = CtRateSource(root, CtRateConfig(chest_only=True))
     assert {study.study_id for study in source} == {"train_1_a", "train_3_a", "valid_1_a"}
     assert source.skipped["scan without a chest, by no_chest list"] == 2
+    names = root / "dataset/metadata/no_chest_train.txt"
+    write_text(Path(f"{names}.gz"), names.read_text())
+    names.unlink()
+    assert list(CtRateSource(root, CtRateConfig(chest_only=True))) == list(source)
     (root / "dataset/metadata/no_chest_valid.txt").unlink()
     assert len(CtRateSource(root)) == 5
     with pytest.raises(UserError, match=r"no no_chest_valid.txt"):

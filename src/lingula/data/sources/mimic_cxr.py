@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 
 from lingula.core.errors import UserError
 from lingula.data.sources.chexpert import FINDINGS
-from lingula.data.sources.csv_labels import VALUES
+from lingula.data.sources.csv_labels import VALUES, LabelValue
 from lingula.data.sources.public import PublicConfig, PublicSource
 from lingula.data.sources.published_rows import by_key, distinct
 from lingula.data.sources.root_folder import RootFolder, beside
@@ -100,10 +100,15 @@ class MimicJpgSource(PublicSource):
                 study_id=f"s{study_id}",
                 patient_id=f"p{_bare(images[0][1]['subject_id'])}",
                 images=[ImageReference(path=path, projection=_projection(row)) for path, row in images],
-                labels={finding: VALUES[labels[finding]] for finding in FINDINGS if finding in labels},
+                labels={finding: self._value(study_id, finding, labels[finding]) for finding in FINDINGS if finding in labels},
                 split=self._split_of(study_id),
                 licence=self.licence,
             )
+
+    def _value(self, study_id: str, finding: str, cell: str) -> LabelValue:
+        if cell not in VALUES:
+            raise UserError(f"{self.name}: s{study_id}: '{cell}' in column '{finding}' is no label", "Mend the table.")
+        return VALUES[cell]
 
     def _split_of(self, study_id: str) -> Split | None:
         if study_id not in self._split:

@@ -14,7 +14,9 @@ from lingula.core.config import Config
 from lingula.core.errors import UserError, nearest
 from lingula.core.types import RegionMask
 from lingula.data.readers import UnreadableImage, read_radiograph
+from lingula.data.sources.dicom_headers import told_by_header
 from lingula.data.sources.root_folder import IMAGES, RootFolder
+from lingula.data.sources.rows import projection_of
 from lingula.data.sources.split_lists import read_lists
 from lingula.data.sources.tables import Table, read_table
 from lingula.data.split_rules import Case, SplitRule
@@ -59,6 +61,8 @@ class PublicSource(ABC):
     """Of the names of its images."""
     reports = False
     """Whether it can bring reports."""
+    headers = False
+    """Whether sex, age and view are read from the DICOM headers of its images, as no table tells them."""
     notes: tuple[str, ...] = ()
     """What is known about every split of it and matters when results are read."""
 
@@ -124,6 +128,7 @@ class PublicSource(ABC):
             "split": self.split_name,
             "skipped": dict(sorted(self.skipped.items())),
             "config": self.config.model_dump(mode="json"),
+            **({"headers": True} if self.headers else {}),
         }
 
     def read(self, study: Study, image_index: int) -> Picture | Scan:
@@ -146,7 +151,8 @@ class PublicSource(ABC):
                 masks.append(mask)
             except (ValueError, UnreadableImage) as error:
                 problems.append((path, f"mask of '{region.finding}': {error}"))
-        return Picture(pixels, regions, masks, problems)
+        told = told_by_header(self.root / path) if self.headers else {}
+        return Picture(pixels, regions, masks, problems, told, projection_of(told.get("view", "")))
 
     @property
     def rule(self) -> SplitRule:
@@ -217,6 +223,10 @@ class PublicSource(ABC):
         return {case.study_id: split for case, split in zip(self._cases, splits, strict=True)}
 
     def _check_missing(self, missing: list[str], listed: set[str]) -> None:
+        if not listed:
+            raise UserError(
+                f"the tables of {self.name} below {self.root} list no image", "Are they the published ones, and whole?"
+            )
         if self.tables_only:
             return
         if len(missing) == len(listed):

@@ -26,7 +26,8 @@ class RootFolder:
 
     def __init__(self, root: Path, endings: Sequence[str] = IMAGES) -> None:
         if not root.is_dir():
-            near = nearest(root.name, (entry.name for entry in root.parent.iterdir())) if root.parent.is_dir() else ""
+            entries = root.parent.iterdir() if root.parent.is_dir() else ()
+            near = nearest(root.name, (entry.name for entry in entries if entry.is_dir()))
             raise UserError(f"no such folder: {root}", near or "Check the path given to --root.")
         self.root, self.endings = root, tuple(endings)
         self.unlisted: list[str] = []
