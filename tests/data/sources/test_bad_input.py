@@ -239,7 +239,7 @@ def test_blank_labels_are_not_known(
 
 
 def test_two_reports_of_one_study(tmp_path: Path) -> None:
-    """PadChest's are joined; of two files of MIMIC-CXR the first by path counts."""
+    """PadChest's are joined; of two files of MIMIC-CXR the first by path counts, the other one is told of."""
     root = padchest.mini(tmp_path / "padchest")
     rewrite(root / PADCHEST, lambda text: text.replace("L,1, sin hallazg", "L,1, otro"))
     one = next(study for study in opened("padchest", root) if study.study_id == "s1")
@@ -247,7 +247,9 @@ def test_two_reports_of_one_study(tmp_path: Path) -> None:
     assert one.report.text == "sin hallazg\n\notro"
     root = mimic_cxr.write_reports(mimic_cxr.mini(tmp_path / "mimic"))
     write_text(root / "other/s50414267.txt", "FINDINGS: Other.")
-    study = next(study for study in opened("mimic-cxr-jpg", root) if study.study_id == "s50414267")
+    source = opened("mimic-cxr-jpg", root)
+    assert source.skipped["report file called like another one, not read (the first by path is)"] == 1
+    study = next(study for study in source if study.study_id == "s50414267")
     assert study.report is not None
     assert study.report.sections["impression"] == "No acute cardiopulmonary process."
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gzip
 import pickle
 from pathlib import Path
 
@@ -149,20 +148,6 @@ def test_half_a_download_a_wrong_root_and_broken_rows(tmp_path: Path) -> None:
     write_text(table, "\n".join(lines).replace("['normal']", "normal"))
     with pytest.raises(UserError, match=r"bimcv-r: .*run-1_bp-chest_ct.nii.gz: 'normal' in column 'Labels' is no list"):
         BimcvRSource(root, ALLOW)
-
-
-@pytest.mark.parametrize("form", ["gz", "bom", "crlf"])
-def test_the_table_may_be_packed_marked_or_from_windows(tmp_path: Path, form: str) -> None:
-    root = mini(tmp_path)
-    expected = list(BimcvRSource(root))
-    table = root / "meta/BIMCV_meta.csv"
-    content = table.read_bytes()
-    if form == "gz":
-        table.unlink()
-        Path(f"{table}.gz").write_bytes(gzip.compress(content))
-    else:
-        table.write_bytes(b"\xef\xbb\xbf" + content if form == "bom" else content.replace(b"\r\n", b"\n"))
-    assert list(BimcvRSource(root)) == expected
 
 
 def test_of_1628_real_rows_every_one_of_the_negative_half_tells_another_patients_report(shared: Path, tmp_path: Path) -> None:

@@ -182,6 +182,21 @@ def test_the_command_needs_no_projection(tmp_path: Path, capsys: pytest.CaptureF
     assert "published are 47,149 / 0 / 3,039 images" in capsys.readouterr().out
 
 
+def test_an_audit_of_one_release_without_the_scans_of_no_chest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = ct_rate(ct_rate(tmp_path, "v1"), "v2")
+    words = ["data", "audit", "ct-rate", "--root", str(root), "--split", "published"]
+    for own, told, images in ((["--release", "v1"], "Read as v1", 6), (["--chest-only"], "Read as v2", 4)):
+        with pytest.raises(SystemExit) as left:
+            main([*words, *own])
+        out = capsys.readouterr().out
+        assert left.value.code == 0
+        assert f"known: {told}" in out
+        assert out.splitlines()[1].split()[:2] == ["train", f"{images}"]
+    with pytest.raises(SystemExit) as left:
+        main(["data", "audit", "nlst", "--root", str(root), "--chest-only"])
+    assert left.value.code == 2
+
+
 def test_split_lists_name_volumes_with_or_without_their_ending(tmp_path: Path) -> None:
     write_text(tmp_path / "lists/train.txt", "train_1_a_2\ntrain_2_a_1.nii.gz\n")
     write_text(tmp_path / "lists/test.txt", "valid_fixed/valid_1_a_1.nii.gz\nvalid_2_a\n")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gzip
 import pickle
 import shutil
 from pathlib import Path
@@ -13,6 +12,8 @@ from volume_miniatures import prepared_volumes
 
 from lingula.cli import main
 from lingula.core.errors import UserError
+from lingula.core.files import sha256_of_file
+from lingula.data import split_audit
 from lingula.data.sources.nlst import NlstSource
 from lingula.data.sources.nlst_tables import CANCER, FINDINGS, cancer_labels, reader_labels
 from lingula.data.sources.public import PublicConfig
@@ -163,25 +164,45 @@ def test_files_without_ids_are_left_out(tmp_path: Path) -> None:
     assert len(source) == 4
 
 
-@pytest.mark.parametrize("form", ["gz", "bom", "crlf", "backslashes"])
-def test_tables_may_be_packed_marked_or_from_windows(tmp_path: Path, form: str) -> None:
+def test_folders_may_be_written_as_windows_does(tmp_path: Path) -> None:
     root = mini(tmp_path)
     expected = list(NlstSource(root))
-    for table in [*root.glob("*.csv"), root / "manifest-1/metadata.csv"]:
-        content = table.read_bytes()
-        if form == "gz":
-            table.unlink()
-            Path(f"{table}.gz").write_bytes(gzip.compress(content))
-        elif form == "backslashes":
-            table.write_bytes(content.replace(b"/", b"\\"))
-        else:
-            table.write_bytes(b"\xef\xbb\xbf" + content if form == "bom" else content.replace(b"\r\n", b"\n"))
+    table = root / "manifest-1/metadata.csv"
+    table.write_bytes(table.read_bytes().replace(b"/", b"\\"))
     shutil.rmtree(root / "manifest-1" / SERIES[5].folder)
     with pytest.raises(UserError, match=rf"first: 'manifest-1/{SERIES[5].folder}'"):
         NlstSource(root)
     source = NlstSource(root, ALLOW)
     assert list(source) == expected[:3]
     assert source.skipped["image that is missing"] == 1
+
+
+def test_rows_of_no_series_and_rows_that_contradict_each_other(tmp_path: Path) -> None:
+    root = mini(tmp_path)
+    table = root / "manifest-1/metadata.csv"
+    head, *lines = table.read_text().splitlines()
+    elsewhere = lines[4].replace("./NLST", "./again")
+    write_text(table, "\n".join([head, *lines, elsewhere, lines[4].replace(SERIES[4].uid, "")]))
+    source = NlstSource(root)
+    assert (len(source), source.skipped["row without a series"]) == (4, 1)
+    write_text(table, "\n".join([head, *lines, lines[4].replace(",CT,10,", ",CT,11,")]))
+    with pytest.raises(UserError, match=rf"metadata.csv of nlst has two different rows of series {SERIES[4].uid}"):
+        NlstSource(root)
+
+
+UNKNOWN = [(",2,59", ",2,"), (",2,59", ",2,none"), (",2,59", ",2,99"), ("100002,0,2,59", "100002,4,2,59")]
+
+
+@pytest.mark.parametrize(("old", "new"), UNKNOWN)
+def test_abnormalities_of_an_unknown_kind_or_screening_are_counted(tmp_path: Path, old: str, new: str) -> None:
+    root = mini(tmp_path)
+    table = root / "nlst_780_ctab_idc_20210527.csv"
+    text = table.read_text()
+    assert old in text
+    write_text(table, text.replace(old, new))
+    source = NlstSource(root)
+    assert source.skipped["abnormality whose sct_ab_desc or study_yr is unknown"] == 1
+    assert next(study for study in source if study.study_id == STUDIES[0]).labels[FINDINGS[59]] == 0
 
 
 def test_tables_of_another_version(tmp_path: Path) -> None:
@@ -234,6 +255,14 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit) as left:
         main(["data", "audit", "nlst", "--root", str(root), "--tables-only"])
     assert left.value.code == 0
+
+
+def test_an_audit_hashes_every_slice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = mini(tmp_path)
+    read: list[Path] = []
+    monkeypatch.setattr(split_audit, "sha256_of_file", lambda path: (read.append(path), sha256_of_file(path))[1])
+    assert split_audit.audit(NlstSource(root), hash_images=True).images == {}
+    assert sorted(read) == sorted(path for path in root.rglob("*.dcm") if SERIES[0].folder not in path.as_posix())
 
 
 def test_two_series_in_one_folder_are_quarantined(tmp_path: Path) -> None:

@@ -46,6 +46,18 @@ def test_sex_age_and_view_come_from_the_headers(tmp_path: Path) -> None:
     assert (picture.extra, picture.projection) == ({}, "unknown")
 
 
+def test_a_store_from_before_headers_were_read_says_so_and_asks_to_be_replaced(tmp_path: Path) -> None:
+    class Before(RsnaSource):
+        headers = False
+
+    root, config = rsna(tmp_path / "rsna", side=8), PublicConfig(split="mgca-code")
+    prepared(Before(root, config), tmp_path / "store")
+    different = r"store was prepared differently \(headers: nothing instead of 'sex, age, view'\)\. Choose .*--overwrite\."
+    with pytest.raises(UserError, match=different):
+        prepared(RsnaSource(root, config), tmp_path / "store")
+    assert set(prepared(Before(root, config), tmp_path / "store").column("projection")) == {"unknown"}
+
+
 @pytest.mark.parametrize(("rule", "stratified"), [("mgca-code", False), ("benchx", True)])
 def test_splits_are_drawn_as_the_published_code_draws_them(tmp_path: Path, rule: str, stratified: bool) -> None:
     source = RsnaSource(rsna(tmp_path, images=40, side=8), PublicConfig(split=rule))

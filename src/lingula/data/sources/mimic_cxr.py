@@ -12,7 +12,8 @@ The step that cuts reports into sections is built in: no mimic_cxr_sectioned.csv
 
 Quirks: ids are numbers in the tables and carry p and s in paths (p10000032/s50414267); tables are packed (.gz) or not; versions
 2.0.0 and 2.1.0 name their tables alike; ViewPosition may be blank; labels are of studies: 1, 0, -1 (uncertain), blank; studies
-may lack labels; a study may lack a report file; headings of reports vary, some reports have neither findings nor impression.
+may lack labels; a study may lack a report file, and of several of one name the first by path counts; headings of reports vary,
+some reports have neither findings nor impression.
 """
 
 from __future__ import annotations
@@ -91,6 +92,10 @@ class MimicJpgSource(PublicSource):
         if self._reports is not None and not found:
             raise UserError(f"no report sSTUDY.txt of {self.name} below {self._reports}", "Unpack mimic-cxr-reports.zip there.")
         self._skip("study without a report file", len(self._groups) - len(found))
+        self._skip(
+            "report file called like another one, not read (the first by path is)",
+            folder.copies({f"s{study}.txt" for study in found}),
+        )
         return {study: folder.root / path for study, path in found.items()}
 
     def _studies(self) -> Iterator[Study]:

@@ -98,6 +98,10 @@ class PublicSource(ABC):
         """Add what is read from a file of its own, e.g. the report."""
         return study
 
+    def files(self, image: ImageReference) -> list[Path]:
+        """Return the files that an image is read from."""
+        return [self.root / image.path]
+
     def _draw(self, mask: str, height: int, width: int) -> RegionMask:
         """Turn a region's mask, as the tables write it, into pixels.
 
@@ -128,7 +132,7 @@ class PublicSource(ABC):
             "split": self.split_name,
             "skipped": dict(sorted(self.skipped.items())),
             "config": self.config.model_dump(mode="json"),
-            **({"headers": True} if self.headers else {}),
+            **({"headers": "sex, age, view"} if self.headers else {}),
         }
 
     def read(self, study: Study, image_index: int) -> Picture | Scan:
@@ -183,7 +187,8 @@ class PublicSource(ABC):
             why = f" ({self.rule.leak})" if self.rule.leak else ""
             problem = f"split '{self.split_name}' of {self.name} puts {len(shared):,} patients into two splits{why}"
             name = self.rule.instead or next(iter(self.rules))
-            raise UserError(problem, f"Use --split {name}, or look at it with lingula data audit {self.name} --root {self.root}.")
+            use = f"--split {name}" if name != self.split_name else "--split-lists with lists that keep patients apart"
+            raise UserError(problem, f"Use {use}, or look at it with lingula data audit {self.name} --root {self.root}.")
 
     def _table(self, *patterns: str, need: Collection[str] = (), only: Collection[str] | None = None) -> tuple[str, Table]:
         """Read a table that must be there, with columns that it must have; return its path relative to the root, too."""
