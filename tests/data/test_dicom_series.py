@@ -10,6 +10,7 @@ from ct_volumes import chest
 from dicom_files import write_dicom
 from pydicom.uid import CTImageStorage, JPEG2000Lossless, generate_uid
 
+from lingula.cli import main
 from lingula.data.dicom_series import read_series
 from lingula.data.phi import Leak
 from lingula.data.prepare import prepare
@@ -215,7 +216,17 @@ def test_a_shard_takes_along_its_own_series_only_and_workers_write_the_same(tmp_
     assert VolumeStore.open(one).fingerprint == VolumeStore.open(two).fingerprint
 
 
-def test_the_first_header_of_each_series_is_looked_into_for_the_patient(tmp_path: Path) -> None:
-    named = [(pixels, {**tags, "PatientName": "OKONKWO^J", "PatientID": ""}) for pixels, tags in slices(EVEN[..., :6])]
-    first = write(tmp_path, named)[0]
-    assert DicomSeriesSource(tmp_path).leaks == [Leak("header", "PatientName", "name", first.name)]
+def test_every_slice_is_looked_into_for_the_patient_and_a_tag_counts_once_a_series(tmp_path: Path) -> None:
+    series = [(pixels, {**tags, "PatientID": ""}) for pixels, tags in slices(EVEN[..., :6])]
+    for place in (3, 4):
+        series[place][1]["PatientName"] = "OKONKWO^J"
+    series[5][1]["StudyDate"] = "20200102"
+    for number, (pixels, tags) in enumerate(series):
+        write_dicom(tmp_path / f"in/{number}.dcm", pixels, **tags)
+    source = DicomSeriesSource(tmp_path / "in")
+    assert source.leaks == [Leak("header", "PatientName", "name", "3.dcm"), Leak("header", "StudyDate", "date", "5.dcm")]
+    words = ["data", "prepare", "dicom", "--projection", "ct", "--root", str(tmp_path / "in"), "--store", str(tmp_path / "s")]
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--strict-phi"])
+    assert left.value.code == 2
+    assert not (tmp_path / "s").exists()

@@ -152,7 +152,7 @@ def test_another_salt_a_lost_salt_and_another_choice_are_refused(patients: Path,
     before = _hashes(tmp_path / "store")
     with pytest.raises(UserError, match="prepared with another salt"):
         again(hash_identifiers=True, salt=SALT + b"!")
-    with pytest.raises(UserError, match=r"prepared differently \(identifiers: 'hashed' instead of None\)"):
+    with pytest.raises(UserError, match=r"prepared differently \(identifiers: 'hashed' instead of nothing\)"):
         again()
     assert _hashes(tmp_path / "store") == before
     (tmp_path / "store" / "salt").unlink()

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from dicom_files import dicom, write_dicom
+from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from lingula.cli import main
 from lingula.core.errors import UserError
@@ -52,6 +55,24 @@ def test_names_in_sequences_and_private_tags_are_found() -> None:
     private = header(RequestAttributesSequence=[inner])
     private.add_new((0x0013, 0x1010), "PN", "OKONKWO^B")
     assert tags_with_phi(private) == {"RequestingPhysician": "name", "(0013,1010)": "name"}
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_what_a_file_tells_is_found_in_either_encoding_and_nothing_else_is_decoded(syntax: UID, tmp_path: Path) -> None:
+    inner = Dataset()
+    inner.RequestingPhysician = "Okonkwo^A"
+    written = header(
+        RequestAttributesSequence=[inner], AccessionNumber="MRN-4711", StudyDate="19770708", StationName="CT1", KVP=120
+    )
+    written.add_new("OperatorsName", "UN" if syntax == ExplicitVRLittleEndian else "PN", b"OKONKWO^C")
+    written.add_new((0x0013, 0x1010), "PN", "OKONKWO^B")
+    written.file_meta.TransferSyntaxUID = syntax
+    written.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    read = dcmread(tmp_path / "a.dcm")
+    private = {"(0013,1010)": "name"} if syntax == ExplicitVRLittleEndian else {}  # implicit: a file does not say what it is
+    expected = {"StudyDate": "date", "AccessionNumber": "number", "StationName": "place", "OperatorsName": "name"}
+    assert tags_with_phi(read) == {**expected, "RequestingPhysician": "name", **private}
+    assert isinstance(read.get_item("KVP"), RawDataElement)
 
 
 @pytest.mark.parametrize("value", ["", "ANONYMOUS", "Anon^Patient", "REMOVED", "XXXX", "anonymous-12", "None", "___"])

@@ -12,6 +12,7 @@ from lingula.data.sources.nih import NihSource
 from lingula.data.sources.public import PublicConfig
 from lingula.data.split_audit import audit, audit_lines
 from lingula.data.store import Store
+from lingula.data.study import ImageReference
 
 
 def _lists(folder: Path, **splits: str) -> PublicConfig:
@@ -35,6 +36,19 @@ def test_patients_and_image_files_in_two_splits_are_counted(tmp_path: Path) -> N
     assert "IMAGES IN TWO SPLITS: train and test: 1" in text
     assert "left out: 7 × study that no split list names" in text
     assert audit(source).images is None
+
+
+def test_series_are_the_same_where_all_their_slices_are_whatever_their_names(tmp_path: Path) -> None:
+    class Series(NihSource):
+        def files(self, image: ImageReference) -> list[Path]:
+            return sorted((tmp_path / "series" / Path(image.path).stem).iterdir())
+
+    for name, slices in (("00000001_000", "xy"), ("00000003_000", "yx"), ("00000004_000", "xz"), ("00000005_000", "x")):
+        for place, content in enumerate(slices):
+            write_text(tmp_path / "series" / name / f"{place}.dcm", content)
+    root = nih(tmp_path / "nih")
+    config = _lists(tmp_path / "lists", train="00000001_000", val="00000003_000", test="00000004_000 00000005_000")
+    assert audit(Series(root, config), hash_images=True).images == {("train", "val"): 1}
 
 
 def test_reports_are_compared_after_normalisation(tmp_path: Path) -> None:

@@ -81,13 +81,9 @@ def rsna(root: Path, images: int = 12, side: int = 20) -> Path:
         if not boxes:
             labels.append(f"{name},,,,,0")
             classes.append(f"{name},{('Normal', 'No Lung Opacity / Not Normal')[number % 2]}")
-        write_dicom(_parent(root / f"stage_2_train_images/{name}.dcm"), picture)
+        told = {"PatientSex": "FM"[number % 2], "PatientAge": f"{50 + number:03d}Y", "ViewPosition": ("PA", "AP")[number % 2]}
+        write_dicom(root / f"stage_2_train_images/{name}.dcm", picture, **told)
     write_picture(root / "stage_2_test_images/unlabelled.dcm")
     write_text(root / "stage_2_train_labels.csv", "\n".join(labels))
     write_text(root / "stage_2_detailed_class_info.csv", "\n".join(classes))
     return root
-
-
-def _parent(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path

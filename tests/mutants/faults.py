@@ -440,4 +440,32 @@ FAULTS = [
         "stored.astype(kind) * kind(slope)",
         ("data/test_dicom_series.py",),
     ),
+    Fault(
+        "a class of parquet that is not known (-1) is the last one",
+        "data/sources/parquet_shards.py",
+        "isinstance(each, int) and 0 <= each < len(names)",
+        "isinstance(each, int) and each < len(names)",
+        ("data/sources/test_parquet.py",),
+    ),
+    Fault(
+        "a study without any listed finding has all of them absent",
+        "data/sources/listed_findings.py",
+        "{**dict.fromkeys(elsewhere, 0), **present} if present else {}",
+        "{**dict.fromkeys(elsewhere, 0), **present}",
+        ("data/sources/test_bimcv_r.py",),
+    ),
+    Fault(
+        "cancer within years of randomisation instead of the scan",
+        "data/sources/nlst_tables.py",
+        "end = scan + years * DAYS",
+        "end = years * DAYS",
+        ("data/sources/test_nlst.py",),
+    ),
+    Fault(
+        "cells of a workbook move into blank ones before them",
+        "data/sources/workbook.py",
+        'cells += [""] * (place - len(cells)) + [_value(cell, shared)]',
+        "cells += [_value(cell, shared)]",
+        ("data/sources/test_workbook.py",),
+    ),
 ]

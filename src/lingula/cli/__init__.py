@@ -38,6 +38,8 @@ COMMANDS: dict[str, Command] = {
     "data prepare csv": Command("prepare", "PrepareCsv", "make a store from your own table of images, text and labels"),
     "data prepare dicom": Command("prepare", "PrepareDicom", "make a store from a folder of DICOM radiographs or CT series"),
     "data prepare nifti": Command("prepare", "PrepareNifti", "make a store from a folder of CT volumes without a table"),
+    "data prepare parquet": Command("containers", "PrepareParquet", "make a store from parquet files of Hugging Face datasets"),
+    "data prepare webdataset": Command("containers", "PrepareWebDataset", "make a store from tar files as WebDataset has them"),
     "data prepare phantom": Command("prepare", "PreparePhantom", "make a store of synthetic patients with exact ground truth"),
     "data prepare mimic-cxr-jpg": Command("public", "PrepareMimicJpg", "MIMIC-CXR-JPG, with the reports of MIMIC-CXR"),
     "data prepare mimic-cxr": Command("public", "PrepareMimicDicom", "MIMIC-CXR as DICOM, with its reports"),

@@ -53,7 +53,7 @@ class _Prepare:
 
     def source(self) -> Source:
         """The studies to prepare."""
-        raise UserError("no source", "Call lingula data prepare csv, dicom, nifti or phantom.")
+        raise UserError("no source", "Call lingula data prepare csv, dicom, nifti, parquet, webdataset or phantom.")
 
     def identifiers(self) -> _Identifiers:
         """How `prepare` treats the ids of studies and patients: those of synthetic ones stay."""

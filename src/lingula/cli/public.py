@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -227,10 +227,14 @@ class AuditSplits:
     """BIMCV-R: column with the reports, where it is not Report_en."""
     patient_column: str = ""
     """Merlin: column that tells the patient."""
+    release: Literal["", "v1", "v2"] = ""
+    """CT-RATE: which release it is, where the folders do not tell."""
+    chest_only: bool = False
+    """CT-RATE: leave out the scans that no_chest_train.txt and no_chest_valid.txt name."""
     tables_only: bool = False
     """Look at the tables alone, before the images are downloaded."""
     hash_images: bool = False
-    """Also compare the image files, which reads every byte of them."""
+    """Also compare the image files (of series all slices), which reads every byte of them."""
 
     def run(self) -> None:
         """Print the rules, or the audit of one."""
@@ -261,7 +265,7 @@ class AuditSplits:
 
         if self.hash_images and self.tables_only:
             raise UserError("--hash-images and --tables-only exclude each other", "Give one of them.")
-        own = ("reports", "images", "image_column", "report_column", "patient_column")
+        own = ("reports", "images", "image_column", "report_column", "patient_column", "release", "chest_only")
         given = {name: getattr(self, name) for name in own if getattr(self, name)}
         values = {"split": self.split, "split_lists": self.split_lists, "allow_missing": self.allow_missing, **given}
         opened = source(root, source.settings_class.from_values(values, f"data audit {self.name}"), self.tables_only)

@@ -80,8 +80,11 @@ def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]
     Args:
         items: What to walk through.
         description: What is being done.
-        total: How many items there are.
+        total: How many items there are; of none nothing is shown.
     """
+    if not total:
+        yield from items
+        return
     with ProgressBar(description, total) as bar:
         for item in items:
             yield item

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from pydicom.datadict import dictionary_has_tag, dictionary_keyword, dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from lingula.data.dicom import damage
@@ -28,6 +30,8 @@ REMARKS = frozenset(("PatientComments", "ImageComments", "AdditionalPatientHisto
 KINDS = {**dict.fromkeys(NUMBERS, "number"), **dict.fromkeys(PLACES, "place"), **dict.fromkeys(REMARKS, "remark")}
 BY_REPRESENTATION = {"PN": "name", "DA": "date", "DT": "date"}
 """Every person name and every date counts, whatever its tag, private ones too."""
+MAY_TELL = (*BY_REPRESENTATION, "SQ", "UN")
+"""Value representations whose elements are looked at whatever their tag; decoding all others takes most of a scan's time."""
 BURNED_IN = "text or face"
 BURNED_IN_TAGS = ("BurnedInAnnotation", "RecognizableVisualFeatures")
 _PLACEHOLDER = re.compile(
@@ -55,10 +59,24 @@ def _found(header: Dataset) -> Iterator[tuple[str, str]]:
         if str(header.get(tag, "")).strip().upper() == "YES":
             yield tag, BURNED_IN
     replaced = str(header.get("PatientIdentityRemoved", "")).strip().upper() == "YES"
-    for element in header.iterall():
+    for element in _elements(header):
         kind = KINDS.get(element.keyword) or BY_REPRESENTATION.get(element.VR)
         if kind is None or (replaced and kind in ("date", "number")) or _PLACEHOLDER.fullmatch(str(element.value or "")):
             continue
         if element.keyword == "PatientName" and str(element.value) == str(header.get("PatientID", "")):
             continue
         yield element.keyword or f"{element.tag}", kind
+
+
+def _elements(dataset: Dataset) -> Iterator[DataElement]:
+    """Yield the elements that may tell something, those within sequences too; no other one is decoded."""
+    for tag in sorted(dataset.keys()):
+        listed = dictionary_has_tag(tag)
+        representation = dataset.get_item(tag).VR or (dictionary_VR(tag) if listed else "UN")
+        if representation not in MAY_TELL and not (listed and dictionary_keyword(tag) in KINDS):
+            continue
+        element = dataset[tag]
+        yield element
+        if element.VR == "SQ":
+            for item in element.value:
+                yield from _elements(item)

@@ -45,7 +45,13 @@ class PixelShelf(Shelf):
         square, scale, pad_top, pad_left = fit_square(to_depth(pixels, self._settings.bit_depth), self._settings.size)
         regions, problems = _store_regions(study, number, image, self._settings.size)
         geometry = {"height": height, "width": width, "scale": scale, "pad_top": pad_top, "pad_left": pad_left}
-        self._keep(study, number, regions, geometry, hashlib.sha256(np.ascontiguousarray(square).data).hexdigest())
+        self._keep(
+            _with_header(study, number, image),
+            number,
+            regions,
+            geometry,
+            hashlib.sha256(np.ascontiguousarray(square).data).hexdigest(),
+        )
         self._squares.append(square)
         return problems + image.problems
 
@@ -62,6 +68,16 @@ def _save(path: Path, pixels: np.ndarray) -> None:
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(pixels))
         file.write(np.ascontiguousarray(pixels).data)
+
+
+def _with_header(study: Study, number: int, picture: Picture) -> Study:
+    """Add to a study what the header of one of its images says and the study does not."""
+    if not picture.extra and picture.projection == "unknown":
+        return study
+    images = list(study.images)
+    if images[number].projection == "unknown":
+        images[number] = images[number].model_copy(update={"projection": picture.projection})
+    return study.model_copy(update={"images": images, "extra": {**picture.extra, **study.extra}})
 
 
 def _store_regions(study: Study, number: int, picture: Picture, size: int) -> tuple[list[Record], list[Problem]]:

@@ -150,7 +150,8 @@ def _write_shards(
                 continue
             if folder.exists():
                 raise UserError(
-                    f"{folder} holds other studies than {source.name} now gives", "Replace the store with --overwrite."
+                    f"{folder} holds other studies than {source.name} now gives (its files, or lingula, have changed)",
+                    "Replace the store with --overwrite.",
                 )
             written += 1
             for finished in pool.submit(studies, folder, fingerprints[-1]):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from pathlib import Path
 
-from lingula.core.files import sha256_of_file
+from lingula.core.files import sha256_of, sha256_of_file
 from lingula.core.progress import track
 from lingula.data.sources.public import PublicSource
 from lingula.data.splits import SPLITS
@@ -27,7 +28,7 @@ class Audit:
         counts: Split to `images`, `frontal`, `studies`, `patients`.
         patients: Patients in two splits.
         reports: Distinct reports, after normalisation, in two splits.
-        images: Distinct image files, by hash, in two splits; None: not looked at.
+        images: Distinct image files, or series of slices, by hash, in two splits; None: not looked at.
         skipped: What was left out, by reason.
     """
 
@@ -43,7 +44,7 @@ def audit(source: PublicSource, hash_images: bool = False) -> Audit:
 
     Args:
         source: The data set, split by one of its rules.
-        hash_images: Also compare the image files, which reads every byte of them.
+        hash_images: Also compare the image files, of series all slices, which reads every byte of them.
     """
     counts: dict[Split, Counter[str]] = {split: Counter() for split in SPLITS}
     patients: defaultdict[str, set[Split]] = defaultdict(set)
@@ -76,8 +77,14 @@ def _walk(source: PublicSource, hash_images: bool) -> tuple[Mapping[str, set[Spl
             reports[text].add(study.split)
         if hash_images:
             for image in study.images:
-                images[sha256_of_file(source.root / image.path)].add(study.split)
+                images[_hash_of(source.files(image))].add(study.split)
     return reports, images
+
+
+def _hash_of(files: Sequence[Path]) -> str:
+    """Return the hash of an image: of a series that of its slices' hashes, whatever their names."""
+    hashes = sorted(sha256_of_file(path) for path in files)
+    return hashes[0] if len(hashes) == 1 else sha256_of(" ".join(hashes))
 
 
 def audit_lines(source: PublicSource, result: Audit) -> Iterator[str]:

@@ -51,7 +51,7 @@ class SplitRule:
         source: Where the rule, or its sizes, are printed.
         sizes: Published images in train, val and test; None where nothing is published.
         leak: What is known to be wrong with it, one line; empty: nothing.
-        instead: The rule by patient that comes closest to one that leaks.
+        instead: The rule by patient that comes closest to one that leaks, or that may.
     """
 
     summary: str

@@ -91,4 +91,8 @@ def _differences(folder: Path, now: dict[str, Any]) -> str:
     flat_before, flat_now = ({**values, **values.get("source_settings", {})} for values in (before, now))
     known = [*flat_now, *(key for key in ("identifiers",) if key in flat_before and key not in flat_now)]
     keys = [key for key in known if key != "source_settings" and flat_before.get(key) != flat_now.get(key)]
-    return ", ".join(f"{key}: {flat_before.get(key)!r} instead of {flat_now.get(key)!r}" for key in keys[:3])
+    return ", ".join(f"{key}: {_told(flat_before, key)} instead of {_told(flat_now, key)}" for key in keys[:3])
+
+
+def _told(settings: dict[str, Any], key: str) -> str:
+    return repr(settings[key]) if key in settings else "nothing"

@@ -84,6 +84,8 @@ class Picture:
         regions: Regions known from the pixels' own origin (the phantom projects its findings).
         masks: One optional binary mask per region, of the image's size.
         problems: Path and reason of whatever belongs to the image but could not be read (a mask); it is quarantined.
+        extra: What the image's own header says (sex, age, view), where the study does not say it.
+        projection: As the header says it, where the study does not know it.
     """
 
     def __init__(
@@ -92,11 +94,15 @@ class Picture:
         regions: list[Region] | None = None,
         masks: list[RegionMask | None] | None = None,
         problems: list[tuple[str, str]] | None = None,
+        extra: dict[str, str] | None = None,
+        projection: Projection = "unknown",
     ) -> None:
         self.pixels: Pixels = np.ascontiguousarray(pixels)
         self.regions = regions or []
         self.masks: list[RegionMask | None] = masks if masks is not None else [None] * len(self.regions)
         self.problems = problems or []
+        self.extra = extra or {}
+        self.projection = projection
 
 
 class Scan:

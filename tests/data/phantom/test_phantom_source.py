@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,10 @@ import pytest
 from lingula.core.errors import UserError
 from lingula.data.phantom.findings import FINDINGS
 from lingula.data.phantom.source import PhantomSource
+from lingula.data.prepare import prepare
+from lingula.data.prepare_config import PrepareConfig
+from lingula.data.store import Store
+from lingula.data.study import Split, Study
 
 
 def test_counts_splits_and_patients() -> None:
@@ -52,6 +57,32 @@ def test_prevalence_is_long_tailed_and_every_finding_is_testable() -> None:
     assert max(count.values()) > 3.5 * min(count.values())
     both = sum(row["Cardiomegaly"] == 1 and row["Edema"] == 1 for row in labels)
     assert both > 1.5 * count["Cardiomegaly"] * count["Edema"] / 1000
+
+
+def test_a_bedside_patient_has_one_frontal_image_though_pa_and_ap_are_asked_for() -> None:
+    source = PhantomSource(60, 0, 0, seed=1, size=32, projections=("PA", "AP", "lateral"))
+    found = {tuple(image.projection for image in study.images) for study in source}
+    assert found == {("PA", "AP", "lateral"), ("AP", "lateral")}
+    bedside = next(study for study in source if len(study.images) == 2)
+    assert bedside.report == next(iter(s for s in PhantomSource(60, 0, 0, seed=1) if s.study_id == bedside.study_id)).report
+    assert (source.read(bedside, 0).pixels != source.read(bedside, 1).pixels).any()
+
+
+def test_a_store_from_before_bedside_patients_had_one_image_asks_to_be_replaced(tmp_path: Path) -> None:
+    class Before(PhantomSource):
+        def study(self, split: Split, patient: int, study: int) -> Study:
+            after = super().study(split, patient, study)
+            return after.model_copy(update={"images": after.images * (3 - len(after.images))})
+
+    sources = [of(12, 0, 0, seed=1, size=32, projections=("PA", "AP")) for of in (Before, PhantomSource)]
+    small = PrepareConfig(size=32)
+    prepare(sources[0], tmp_path / "store", small, workers=1)
+    with pytest.raises(
+        UserError, match=r"00000 holds other studies than phantom now gives \(.*lingula, have changed\).*--overwrite"
+    ):
+        prepare(sources[1], tmp_path / "store", small, workers=1)
+    prepare(sources[1], tmp_path / "store", small, workers=1, overwrite=True)
+    assert len(Store.open(tmp_path / "store")) == sum(len(study.images) for study in sources[1]) < 24
 
 
 def test_pickled_source_reads_the_same_picture() -> None:

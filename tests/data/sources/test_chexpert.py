@@ -4,30 +4,14 @@ from pathlib import Path
 
 import pytest
 from miniatures import prepared, write_picture, write_text
+from published.chexpert import TRAIN, VALID, mini
 
 from lingula.core.errors import UserError
 from lingula.data.sources.chexpert import FINDINGS, ChexpertSource
 
-HEAD = f"Path,Sex,Age,Frontal/Lateral,AP/PA,{','.join(FINDINGS)}"
-TRAIN = [
-    ("patient00001/study1/view1_frontal.jpg", "Female,68,Frontal,AP", "1.0" + "," * 13),
-    ("patient00002/study2/view1_frontal.jpg", "Female,87,Frontal,PA", ",,-1.0,1.0,,-1.0,-1.0,,-1.0,,-1.0,,1.0,"),
-    ("patient00002/study2/view2_lateral.jpg", "Female,87,Lateral,", ",,-1.0,1.0,,-1.0,-1.0,,-1.0,,-1.0,,1.0,"),
-    ("patient00003/study1/view1_frontal.jpg", "Unknown,0,Frontal,LL", "," * 13),
-]
-VALID = [("patient64541/study1/view1_frontal.jpg", "Male,73,Frontal,AP", ",".join(["0.0"] * 13 + ["1.0"]))]
-
-
-def _mini(root: Path, packed: str = "CheXpert-v1.0-small", images: bool = True) -> Path:
-    for name, rows in (("train", TRAIN), ("valid", VALID)):
-        write_text(root / f"{name}.csv", "\n".join([HEAD, *(f"{packed}/{name}/{path},{who},{rest}" for path, who, rest in rows)]))
-        for path, *_ in rows if images else []:
-            write_picture(root / name / path)
-    return root
-
 
 def test_the_published_layout_keeps_all_four_values(tmp_path: Path) -> None:
-    source = ChexpertSource(_mini(tmp_path / "in"))
+    source = ChexpertSource(mini(tmp_path / "in"))
     studies = {study.study_id: study for study in source}
     assert set(studies) == {
         "patient00001/study1",
@@ -50,12 +34,12 @@ def test_the_published_layout_keeps_all_four_values(tmp_path: Path) -> None:
 
 
 def test_patients_of_train_take_the_place_of_val(tmp_path: Path) -> None:
-    splits = {study.study_id: study.split for study in ChexpertSource(_mini(tmp_path))}
+    splits = {study.study_id: study.split for study in ChexpertSource(mini(tmp_path))}
     assert {split for name, split in splits.items() if name != "patient64541/study1"} == {"val"}  # 5,000 frontal images: all
 
 
 def test_reports_of_chexpert_plus_and_its_png_copies(tmp_path: Path) -> None:
-    root = _mini(tmp_path / "in", packed="CheXpert-v1.0", images=False)
+    root = mini(tmp_path / "in", packed="CheXpert-v1.0", images=False)
     for name, rows in (("train", TRAIN), ("valid", VALID)):
         for path, *_ in rows:
             write_picture((root / name / path).with_suffix(".png"))
@@ -73,7 +57,7 @@ def test_reports_of_chexpert_plus_and_its_png_copies(tmp_path: Path) -> None:
 
 
 def test_two_reports_of_one_study_follow_each_other(tmp_path: Path) -> None:
-    root = _mini(tmp_path)
+    root = mini(tmp_path)
     rows = [
         f"train/patient00002/study2/view{view}_x.jpg,{said}" for view, said in ((1, "Normal."), (2, "Addendum."), (3, "Normal."))
     ]
@@ -84,7 +68,7 @@ def test_two_reports_of_one_study_follow_each_other(tmp_path: Path) -> None:
 
 
 def test_labels_of_the_test_set_without_sex_and_view(tmp_path: Path) -> None:
-    root = _mini(tmp_path)
+    root = mini(tmp_path)
     path = "test/patient64741/study1/view1_frontal.jpg"
     write_picture(root / path)
     write_text(root / "test_labels.csv", f"Path,{','.join(FINDINGS[1:])}\n{path},{','.join(['1'] + ['0'] * 12)}\n")
@@ -102,7 +86,7 @@ def test_labels_of_the_test_set_without_sex_and_view(tmp_path: Path) -> None:
     ],
 )
 def test_cells_that_are_not_as_published(tmp_path: Path, old: str, new: str, message: str) -> None:
-    root = _mini(tmp_path)
+    root = mini(tmp_path)
     table = root / "train.csv"
     write_text(table, table.read_text().replace(old, new, 1))
     with pytest.raises(UserError, match=message):

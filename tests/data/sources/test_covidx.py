@@ -4,27 +4,15 @@ from pathlib import Path
 
 import pytest
 from miniatures import prepared, write_picture, write_text
+from published.covidx import mini
 
 from lingula.core.errors import UserError
 from lingula.data.sources.covidx import CovidxSource
 from lingula.data.sources.public import PublicConfig
 
 
-def _mini(root: Path) -> Path:
-    """COVIDx 9A: no header, patients with several images, a file name with blanks, one patient number in two collections."""
-    train = [f"{number // 2} img{number}.png {('normal', 'pneumonia', 'COVID-19')[number % 3]} rsna" for number in range(20)]
-    train += ["3 SARS-10.1148rg fig 8a.jpeg pneumonia cohen"]
-    test = ["3 other.png COVID-19 bimcv"]
-    write_text(root / "train_COVIDx9A.txt", "\n".join([*train, train[0]]))
-    write_text(root / "test_COVIDx9A.txt", "\n".join(test) + "\n")
-    for line in train:
-        write_picture(root / "train" / " ".join(line.split()[1:-2]))
-    write_picture(root / "test/other.png")
-    return root
-
-
 def test_the_published_layout(tmp_path: Path) -> None:
-    source = CovidxSource(_mini(tmp_path / "covidx"))
+    source = CovidxSource(mini(tmp_path / "covidx"))
     studies = {study.study_id: study for study in source}
     assert len(studies) == 22
     assert source.skipped == {"row that repeats another one": 1}
@@ -39,7 +27,7 @@ def test_the_published_layout(tmp_path: Path) -> None:
 
 
 def test_the_split_by_image_is_refused_and_the_one_by_patient_offered(tmp_path: Path) -> None:
-    source = CovidxSource(_mini(tmp_path), PublicConfig(split="mgca"))
+    source = CovidxSource(mini(tmp_path), PublicConfig(split="mgca"))
     assert [study.split for study in source].count("val") == 5  # a fifth of 21, rounded up
     with pytest.raises(UserError, match=r"split 'mgca' of covidx puts \d patients into two splits \(train is .*--split patient"):
         source.check_apart()
@@ -64,7 +52,7 @@ def test_cxr4_has_a_list_of_val_and_two_classes(tmp_path: Path) -> None:
     ],
 )
 def test_lines_that_are_not_as_published(tmp_path: Path, line: str, message: str) -> None:
-    root = _mini(tmp_path)
+    root = mini(tmp_path)
     path = root / "train_COVIDx9A.txt"
     write_text(path, f"{path.read_text()}\n{line}")
     with pytest.raises(UserError, match=message):

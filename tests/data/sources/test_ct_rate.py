@@ -101,6 +101,10 @@ def test_scans_without_a_chest_go_when_asked(tmp_path: Path) -> None:
     source = CtRateSource(root, CtRateConfig(chest_only=True))
     assert {study.study_id for study in source} == {"train_1_a", "train_3_a", "valid_1_a"}
     assert source.skipped["scan without a chest, by no_chest list"] == 2
+    names = root / "dataset/metadata/no_chest_train.txt"
+    write_text(Path(f"{names}.gz"), names.read_text())
+    names.unlink()
+    assert list(CtRateSource(root, CtRateConfig(chest_only=True))) == list(source)
     (root / "dataset/metadata/no_chest_valid.txt").unlink()
     assert len(CtRateSource(root)) == 5
     with pytest.raises(UserError, match=r"no no_chest_valid.txt"):
@@ -176,6 +180,21 @@ def test_the_command_needs_no_projection(tmp_path: Path, capsys: pytest.CaptureF
         main(["data", "audit", "ct-rate", "--root", str(tmp_path / "data"), "--split", "published"])
     assert left.value.code == 0
     assert "published are 47,149 / 0 / 3,039 images" in capsys.readouterr().out
+
+
+def test_an_audit_of_one_release_without_the_scans_of_no_chest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = ct_rate(ct_rate(tmp_path, "v1"), "v2")
+    words = ["data", "audit", "ct-rate", "--root", str(root), "--split", "published"]
+    for own, told, images in ((["--release", "v1"], "Read as v1", 6), (["--chest-only"], "Read as v2", 4)):
+        with pytest.raises(SystemExit) as left:
+            main([*words, *own])
+        out = capsys.readouterr().out
+        assert left.value.code == 0
+        assert f"known: {told}" in out
+        assert out.splitlines()[1].split()[:2] == ["train", f"{images}"]
+    with pytest.raises(SystemExit) as left:
+        main(["data", "audit", "nlst", "--root", str(root), "--chest-only"])
+    assert left.value.code == 2
 
 
 def test_split_lists_name_volumes_with_or_without_their_ending(tmp_path: Path) -> None:

@@ -5,33 +5,15 @@ from pathlib import Path
 
 import pytest
 from miniatures import prepared, write_picture, write_text
+from published.indiana import mini
 
 from lingula.core.errors import UserError
 from lingula.data.sources.indiana import IndianaSource
 
 
-def _xml(number: int, images: list[str], code: str = "normal", impression: str = "No acute disease.") -> str:
-    parents = "".join(f'<parentImage id="{name}"><caption>Xray Chest PA</caption></parentImage>' for name in images)
-    texts = {"COMPARISON": "None.", "INDICATION": "XXXX pain", "FINDINGS": "", "IMPRESSION": impression}
-    body = "".join(f'<AbstractText Label="{name}">{text}</AbstractText>' for name, text in texts.items())
-    codes = f"<MeSH><major>{code}</major><automatic>x</automatic></MeSH>"
-    return f'<eCitation><uId id="CXR{number}"/><Abstract>{body}</Abstract>{codes}{parents}</eCitation>'
-
-
-REPORTS = {
-    1: _xml(1, ["CXR1_1_IM-0001-3001", "CXR1_1_IM-0001-4001"]),
-    2: _xml(2, ["CXR2_IM-0652-1001"], "Cardiomegaly/mild", "Enlarged heart."),
-    10: _xml(10, []),
-}
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for number, text in REPORTS.items():
-        write_text(tmp_path / f"in/ecgen-radiology/{number}.xml", text)
-    for name in ("CXR1_1_IM-0001-3001", "CXR1_1_IM-0001-4001", "CXR2_IM-0652-1001"):
-        write_picture(tmp_path / f"in/NLMCXR_png/{name}.png")
-    return tmp_path / "in"
+    return mini(tmp_path / "in")
 
 
 def test_the_published_layout(root: Path, tmp_path: Path) -> None:

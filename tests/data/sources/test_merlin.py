@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gzip
 import pickle
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 from ct_volumes import chest
 from miniatures import write_text
-from report_volume_miniatures import merlin
+from published.merlin import mini
 from volume_miniatures import SHAPE, prepared_volumes
 
 from lingula.cli import main
@@ -22,7 +21,7 @@ NAMES = [f"AC42136{scan}e" for scan in range(4)]
 
 
 def test_the_published_layout(tmp_path: Path) -> None:
-    source = MerlinSource(merlin(tmp_path / "data"))
+    source = MerlinSource(mini(tmp_path / "data"))
     store = prepared_volumes(source, tmp_path / "store", hu_range=None)
     assert (len(store), store.about["quarantined"]) == (4, 0)
     assert store.column("study_id") == NAMES
@@ -37,7 +36,7 @@ def test_the_published_layout(tmp_path: Path) -> None:
 
 
 def test_not_mentioned_is_unknown_and_a_scan_without_findings_has_none(tmp_path: Path) -> None:
-    source = MerlinSource(merlin(tmp_path))
+    source = MerlinSource(mini(tmp_path))
     for scan, study in enumerate(source):
         known = {finding: value for finding, value in study.labels.items() if value is not None}
         assert known == ({} if scan == 2 else {FINDINGS[scan]: 1, FINDINGS[scan + 1]: 0})
@@ -47,7 +46,7 @@ def test_not_mentioned_is_unknown_and_a_scan_without_findings_has_none(tmp_path:
 
 
 def test_of_two_reports_of_a_scan_the_longer_counts(tmp_path: Path) -> None:
-    source = MerlinSource(merlin(tmp_path))
+    source = MerlinSource(mini(tmp_path))
     report = next(iter(source)).report
     assert report is not None
     assert report.sections["impression"] == "1. Scan 0."
@@ -55,22 +54,14 @@ def test_of_two_reports_of_a_scan_the_longer_counts(tmp_path: Path) -> None:
     assert len(source) == 4
 
 
-@pytest.mark.parametrize("form", ["csv", "gz", "bom", "crlf", "study_id", "nii"])
+@pytest.mark.parametrize("form", ["csv", "study_id", "nii"])
 def test_the_tables_may_come_in_other_forms(tmp_path: Path, form: str) -> None:
-    expected = list(MerlinSource(merlin(tmp_path / "a")))
-    root = merlin(tmp_path / "b", ending=".nii" if form == "nii" else ".nii.gz", reports="reports_final.csv")
+    expected = list(MerlinSource(mini(tmp_path / "a")))
+    root = mini(tmp_path / "b", ending=".nii" if form == "nii" else ".nii.gz", reports="reports_final.csv")
     for name in ("reports_final.csv", "zero_shot_findings_disease_cls.csv", "metadata.csv"):
         path = root / name
-        content = path.read_bytes()
-        if form == "gz":
-            path.unlink()
-            Path(f"{path}.gz").write_bytes(gzip.compress(content))
-        elif form == "bom":
-            path.write_bytes(b"\xef\xbb\xbf" + content)
-        elif form == "crlf":
-            path.write_bytes(content.replace(b"\r\n", b"\n"))
-        elif form == "study_id":
-            path.write_bytes(content.replace(b"study id", b"study_id"))
+        if form == "study_id":
+            path.write_bytes(path.read_bytes().replace(b"study id", b"study_id"))
     source = MerlinSource(root)
     assert [study.model_copy(update={"images": []}) for study in source] == [
         study.model_copy(update={"images": []}) for study in expected
@@ -79,7 +70,7 @@ def test_the_tables_may_come_in_other_forms(tmp_path: Path, form: str) -> None:
 
 
 def test_what_is_known_of_a_scan_is_kept_where_it_is_known(tmp_path: Path) -> None:
-    root = merlin(tmp_path)
+    root = mini(tmp_path)
     studies = list(MerlinSource(root))
     assert studies[0].extra == {"phase": "Portal venous", "manufacturer": "M", "kvp": "120"}
     assert studies[3].extra == {}
@@ -91,10 +82,12 @@ def test_what_is_known_of_a_scan_is_kept_where_it_is_known(tmp_path: Path) -> No
 
 
 def test_findings_of_two_rows_that_differ_are_unknown(tmp_path: Path) -> None:
-    root = merlin(tmp_path)
+    root = mini(tmp_path)
     table = root / "zero_shot_findings_disease_cls.csv"
     lines = table.read_text().splitlines()
     assert lines[1].startswith(f"{NAMES[0]},1,0,-1")
+    write_text(table, "\n".join([lines[0], lines[1].replace(",1,0,-1", ",,0,-1", 1)]))
+    assert next(iter(MerlinSource(root))).labels[FINDINGS[0]] is None  # blank is not mentioned, too
     write_text(table, "\n".join([*lines, lines[2], lines[1].replace(",1,0,-1", ",1,1,-1", 1)]))
     source = MerlinSource(root)
     labels = next(iter(source)).labels
@@ -104,7 +97,7 @@ def test_findings_of_two_rows_that_differ_are_unknown(tmp_path: Path) -> None:
 
 
 def test_patients_are_told_by_a_named_column_only(tmp_path: Path) -> None:
-    root = merlin(tmp_path)
+    root = mini(tmp_path)
     assert "Patients are not told" in MerlinSource(root).notes[0]
     with pytest.raises(
         UserError, match=r"no column 'person' in reports_final.xlsx or metadata.csv .*metadata.csv has study id, Age"
@@ -120,8 +113,13 @@ def test_patients_are_told_by_a_named_column_only(tmp_path: Path) -> None:
     write_text(table, table.read_text().replace(",52,", ",50,"))
     leaking = MerlinSource(root, MerlinConfig(patient_column="person"))
     assert audit(leaking).patients == {("train", "val"): 1}
-    with pytest.raises(UserError, match=r"puts 1 patients into two splits"):
+    with pytest.raises(UserError, match=r"split 'official' of merlin puts 1 patients into two splits\. Use --split patient, or"):
         leaking.check_apart()
+    mended = MerlinSource(root, MerlinConfig(patient_column="person", split="patient"))
+    assert len({study.split for study in mended if study.patient_id == "50"}) == 1
+    mended.check_apart()
+    with pytest.raises(UserError, match=r"split 'patient' of merlin needs to know the patients\. Name their --patient-column"):
+        MerlinSource(root, MerlinConfig(split="patient"))
     lines = table.read_text().splitlines()
     write_text(table, "\n".join([*lines, lines[1].replace(",50,", ",77,")]))
     with pytest.raises(UserError, match=rf"study {NAMES[0]} has two patients in 'person'"):
@@ -129,7 +127,7 @@ def test_patients_are_told_by_a_named_column_only(tmp_path: Path) -> None:
 
 
 def test_a_row_without_a_study_is_left_out(tmp_path: Path) -> None:
-    root = merlin(tmp_path, reports="reports_final.csv")
+    root = mini(tmp_path, reports="reports_final.csv")
     table = root / "reports_final.csv"
     write_text(table, f"{table.read_text()},Nothing said.,test,\n")
     source = MerlinSource(root)
@@ -138,7 +136,7 @@ def test_a_row_without_a_study_is_left_out(tmp_path: Path) -> None:
 
 
 def test_half_a_download(tmp_path: Path) -> None:
-    root = merlin(tmp_path)
+    root = mini(tmp_path)
     (root / f"merlin_data/{NAMES[3]}.nii.gz").unlink()
     with pytest.raises(UserError, match=rf"1 of 4 images of merlin are missing \(first: 'merlin_data/{NAMES[3]}.nii.gz'"):
         MerlinSource(root)
@@ -153,7 +151,7 @@ def test_a_wrong_root_and_tables_of_another_version(tmp_path: Path) -> None:
         UserError, match=r"no reports_final.xlsx or reports_final.csv \(or .gz\) in .*Did you mean 'report_final.csv'"
     ):
         MerlinSource(tmp_path / "empty")
-    root = merlin(tmp_path / "data", reports="reports_final.csv")
+    root = mini(tmp_path / "data", reports="reports_final.csv")
     reports, labels = root / "reports_final.csv", root / "zero_shot_findings_disease_cls.csv"
     for table, old, new in (
         (reports, "Split", "Splits"),
@@ -171,7 +169,7 @@ def test_a_wrong_root_and_tables_of_another_version(tmp_path: Path) -> None:
 
 
 def test_a_worker_reads_with_little(tmp_path: Path) -> None:
-    source = MerlinSource(merlin(tmp_path))
+    source = MerlinSource(mini(tmp_path))
     study = next(iter(source))
     data = pickle.dumps(source)
     assert NAMES[1].encode() not in data
@@ -183,7 +181,7 @@ def test_a_worker_reads_with_little(tmp_path: Path) -> None:
 
 
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root = merlin(tmp_path / "data")
+    root = mini(tmp_path / "data")
     main(["data", "prepare", "merlin", "--root", str(root), "--store", str(tmp_path / "s"), "--workers", "1"])
     out = capsys.readouterr().out
     assert "4 images, 4 images with text, 4 studies, 4 patients" in out

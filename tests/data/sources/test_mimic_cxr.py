@@ -4,66 +4,16 @@ import gzip
 from pathlib import Path
 
 import pytest
-from miniatures import prepared, write_picture, write_text
+from miniatures import prepared, write_text
+from published.mimic_cxr import STUDIES, dicom, mini, write_reports
 
 from lingula.cli import main
 from lingula.core.errors import UserError
-from lingula.data.sources.chexpert import FINDINGS
 from lingula.data.sources.mimic_cxr import MimicConfig, MimicDicomSource, MimicJpgSource
-
-STUDIES = [
-    ("10000032", "50414267", ("02aa804e-bde0afdd", "174413ec-4ec4c1f7"), ("PA", "LATERAL"), "train"),
-    ("10000032", "53189527", ("2a2277a9-b0ded155",), ("AP",), "train"),
-    ("11000011", "51029426", ("b75df1bd-0f22d631",), ("LL",), "validate"),
-    ("12000012", "58127836", ("ee73a6d0-5e2d1e7e",), ("",), "test"),
-]
-REPORT = """                                 FINAL REPORT
- EXAMINATION:  CHEST (PA AND LAT)
-
- INDICATION:  ___F with new onset ascites  // eval for infection
-
- TECHNIQUE:  Chest PA and lateral
-
- COMPARISON:  None.
-
- FINDINGS:
-
- There is no focal consolidation, pleural effusion or pneumothorax.
- Bilateral nodular opacities are nipple shadows.
-
- IMPRESSION:
-
- No acute cardiopulmonary process.
-"""
-
-
-def _tables(root: Path) -> None:
-    meta, split = ["dicom_id,subject_id,study_id,ViewPosition,Rows"], ["dicom_id,study_id,subject_id,split"]
-    for subject, study, names, views, part in STUDIES:
-        meta += [f"{name},{subject},{study},{view},9" for name, view in zip(names, views, strict=True)]
-        split += [f"{name},{study},{subject},{part}" for name in names]
-    labels = [f"subject_id,study_id,{','.join(FINDINGS)}", f"10000032,50414267,1.0{',' * 13}"]
-    labels.append("12000012,58127836," + ",".join(["", "-1.0", "0.0", *[""] * 11]))
-    for name, lines in (("metadata", meta), ("split", split), ("chexpert", labels)):
-        write_text(root / f"mimic-cxr-2.0.0-{name}.csv.gz", "\n".join(lines))
-
-
-def _mini(root: Path, ending: str = ".jpg") -> Path:
-    _tables(root)
-    for subject, study, names, *_ in STUDIES:
-        for name in names:
-            write_picture(root / f"files/p{subject[:2]}/p{subject}/s{study}/{name}{ending}")
-    return root
-
-
-def _reports(root: Path) -> Path:
-    write_text(root / "files/p10/p10000032/s50414267.txt", REPORT)
-    write_text(root / "files/p12/p12000012/s58127836.txt", " WET READ: ___ 9:00 AM\n No acute findings.\n")
-    return root
 
 
 def test_the_published_layout_with_reports_elsewhere(tmp_path: Path) -> None:
-    source = MimicJpgSource(_mini(tmp_path / "jpg"), MimicConfig(reports=_reports(tmp_path / "reports")))
+    source = MimicJpgSource(mini(tmp_path / "jpg"), MimicConfig(reports=write_reports(tmp_path / "reports")))
     studies = {study.study_id: study for study in source}
     assert {name: study.split for name, study in studies.items()} == {
         "s50414267": "train",
@@ -90,7 +40,7 @@ def test_the_published_layout_with_reports_elsewhere(tmp_path: Path) -> None:
 
 
 def test_an_audit_reads_the_reports_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root, reports = _mini(tmp_path / "jpg"), _reports(tmp_path / "reports")
+    root, reports = mini(tmp_path / "jpg"), write_reports(tmp_path / "reports")
     text = (reports / "files/p10/p10000032/s50414267.txt").read_text()
     write_text(reports / "files/p12/p12000012/s58127836.txt", text)
     words = ["data", "audit", "mimic-cxr-jpg", "--root", str(root)]
@@ -105,25 +55,21 @@ def test_an_audit_reads_the_reports_elsewhere(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_reports_may_lie_in_the_same_tree(tmp_path: Path) -> None:
-    source = MimicJpgSource(_reports(_mini(tmp_path)))
+    source = MimicJpgSource(write_reports(mini(tmp_path)))
     assert sum(study.report is not None for study in source) == 2
 
 
 def test_dicom_is_listed_by_its_own_table(tmp_path: Path) -> None:
-    root = _reports(_mini(tmp_path / "dcm", ".dcm"))
-    lines = ["subject_id,study_id,dicom_id,path"]
-    for subject, study, names, *_ in STUDIES:
-        lines += [f"{subject},{study},{name},files/p{subject[:2]}/p{subject}/s{study}/{name}.dcm" for name in names]
     with pytest.raises(UserError, match=r"no cxr-record-list.csv \(or .gz\)"):
-        MimicDicomSource(root)
-    write_text(root / "cxr-record-list.csv.gz", "\n".join(lines))
+        MimicDicomSource(mini(tmp_path / "alone", ".dcm"))
+    root = dicom(tmp_path / "dcm")
     source = MimicDicomSource(root)
     assert [image.projection for study in source for image in study.images] == ["PA", "lateral", "AP", "lateral", "unknown"]
     assert len(prepared(source, tmp_path / "store")) == 5
 
 
 def test_a_folder_without_reports_and_a_study_without_a_split(tmp_path: Path) -> None:
-    root = _mini(tmp_path / "jpg")
+    root = mini(tmp_path / "jpg")
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match=r"no report sSTUDY.txt .*Unpack mimic-cxr-reports.zip"):
         MimicJpgSource(root, MimicConfig(reports=tmp_path / "none"))
@@ -133,7 +79,7 @@ def test_a_folder_without_reports_and_a_study_without_a_split(tmp_path: Path) ->
 
 
 def test_ids_may_carry_their_letters(tmp_path: Path) -> None:
-    root = _mini(tmp_path)
+    root = mini(tmp_path)
     plain = list(MimicJpgSource(root))
     for path in root.glob("*.csv.gz"):
         text = gzip.decompress(path.read_bytes()).decode()

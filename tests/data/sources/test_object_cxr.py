@@ -4,32 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from miniatures import prepared, write_picture, write_text
+from miniatures import prepared
+from published.object_cxr import mini
 
 from lingula.core.errors import UserError
 from lingula.data.sources.object_cxr import FOREIGN_OBJECT, ObjectCxrSource
 from lingula.data.sources.public import PublicConfig
 
-FIRST = "0 9 4 2 12;1 10 2 15 17;2 1 1 6 1 6 3"
-"""A rectangle whose corners come in the wrong order, an ellipse, a triangle."""
-
-
-def _mini(root: Path, train: int = 20, first: str = FIRST, test_too: bool = True) -> Path:
-    names = {"train": range(1, train + 1), "dev": range(8001, 8004), "test": range(9001, 9003)}
-    for split, numbers in names.items():
-        if split == "test" and not test_too:
-            continue
-        rows = ["image_path,annotation" if split == "test" else "image_name,annotation"]
-        for number in numbers:
-            shown = first if number == 1 else "0 1 1 4 4" if number % 2 else ""
-            rows.append(f"{'test/' if split == 'test' else ''}{number:05d}.jpg,{shown}")
-            write_picture(root / f"{split}/{number:05d}.jpg")
-        write_text(root / f"{split}.csv", "\n".join(rows))
-    return root
-
 
 def test_the_published_layout(tmp_path: Path) -> None:
-    source = ObjectCxrSource(_mini(tmp_path / "in"))
+    source = ObjectCxrSource(mini(tmp_path / "in"))
     studies = {study.study_id: study for study in source}
     assert [len([s for s in studies.values() if s.split == split]) for split in ("train", "val", "test")] == [20, 3, 2]
     assert studies["00001"].labels == {FOREIGN_OBJECT: 1}
@@ -51,7 +35,7 @@ def test_the_published_layout(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("rule", "val"), [("mgca-code", 2), ("official", 3)])
 def test_dev_is_what_papers_test_on(tmp_path: Path, rule: str, val: int) -> None:
-    source = ObjectCxrSource(_mini(tmp_path), PublicConfig(split=rule))
+    source = ObjectCxrSource(mini(tmp_path), PublicConfig(split=rule))
     counts = [[study.split for study in source].count(split) for split in ("train", "val", "test")]
     assert counts == ([18, val, 3] if rule == "mgca-code" else [20, val, 2])
     left_out = source.skipped.get(f"study that the split '{rule}' leaves out", 0)
@@ -59,7 +43,7 @@ def test_dev_is_what_papers_test_on(tmp_path: Path, rule: str, val: int) -> None
 
 
 def test_without_the_test_images(tmp_path: Path) -> None:
-    source = ObjectCxrSource(_mini(tmp_path, test_too=False))
+    source = ObjectCxrSource(mini(tmp_path, test_too=False))
     assert len(source) == 23
     assert source.skipped == {"table of the test images (test.csv) that is not there": 1}
 
@@ -67,4 +51,4 @@ def test_without_the_test_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", ["3 1 1 4 4", "0 1 1 4", "2 1 1 4 4 5", "0 a b c d"])
 def test_shapes_that_are_none(tmp_path: Path, shape: str) -> None:
     with pytest.raises(UserError, match=r"train/00001.jpg: .* is no rectangle, ellipse or polygon"):
-        ObjectCxrSource(_mini(tmp_path, first=shape))
+        ObjectCxrSource(mini(tmp_path, first=shape))

@@ -3,35 +3,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from miniatures import prepared, write_picture, write_text
+from miniatures import prepared, write_text
+from published.padchest import HEAD, ROWS, mini
 
 from lingula.core.errors import UserError
 from lingula.data.sources import padchest
 from lingula.data.sources.padchest import PadchestSource
 
-PERSON = ("StudyDate_DICOM", "StudyID", "PatientID", "PatientBirth", "PatientSex_DICOM")
-HEAD = ",".join(["", "ImageID", "ImageDir", *PERSON, "Projection", "ReportID", "Report", "MethodLabel", "Labels"])
-ROWS = [
-    "0,a_1.png,0,20140915,s1,p1,1930.0,F,PA,1, sin hallazg ,Physician,\"['normal']\"",
-    "1,a_2.png,0,20140915,s1,p1,1930.0,F,L,1, sin hallazg ,Physician,\"['normal']\"",
-    "2,b_1.png,36,20150101,s2,p2,,None,AP_horizontal,2,derram .,RNN_model,\"[' pleural effusion', 'Nodule', 'nodule', '']\"",
-    "3,c_1.png,36,20150101,s3,p2,2016,M,COSTAL,3,,Physician,\"['exclude', 'unchanged']\"",
-    "4,d_1.png,54,20150101,s4,p3,1950,M,UNK,4,,Physician,",
-]
-
-
-def _mini(root: Path, flat: bool = False) -> Path:
-    write_text(root / "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv.gz", "\n".join([HEAD, *ROWS]))
-    for row in ROWS:
-        name, folder = row.split(",")[1:3]
-        write_picture(root / ("images" if flat else folder) / name)
-    return root
-
 
 @pytest.mark.parametrize("flat", [False, True])
 def test_the_published_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flat: bool) -> None:
     monkeypatch.setattr(padchest, "LEAST", 1)
-    source = PadchestSource(_mini(tmp_path / "in", flat))
+    source = PadchestSource(mini(tmp_path / "in", flat))
     one, two, three, four = source
     assert [image.projection for image in one.images] == ["PA", "lateral"]
     assert one.report is not None
@@ -48,7 +31,7 @@ def test_the_published_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, f
 
 
 def test_images_of_two_patients_in_one_study_are_taken_apart(tmp_path: Path) -> None:
-    root = _mini(tmp_path)
+    root = mini(tmp_path)
     rows = [row.replace("s1,p1", "s1,p9") if row.startswith("1,") else row for row in ROWS]
     write_text(root / "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv.gz", "\n".join([HEAD, *rows]))
     source = PadchestSource(root)
@@ -58,14 +41,14 @@ def test_images_of_two_patients_in_one_study_are_taken_apart(tmp_path: Path) -> 
 
 
 def test_rare_findings_are_absent_nowhere(tmp_path: Path) -> None:
-    one, two, *_ = PadchestSource(_mini(tmp_path))
+    one, two, *_ = PadchestSource(mini(tmp_path))
     assert one.labels == {"normal": 1}
     assert two.labels == {"nodule": 1, "pleural effusion": 1}
 
 
 @pytest.mark.parametrize("cell", ["__import__('os')", "nodule", "{'nodule': 1}"])
 def test_a_cell_that_is_no_list_is_an_error_and_never_run(tmp_path: Path, cell: str) -> None:
-    root = _mini(tmp_path)
+    root = mini(tmp_path)
     write_text(root / "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv.gz", f'{HEAD}\n{ROWS[0]}\n{ROWS[4]}"{cell}"')
     with pytest.raises(UserError, match=r"padchest: d_1.png: .* in column 'Labels' is no list"):
         PadchestSource(root)

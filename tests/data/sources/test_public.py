@@ -24,6 +24,9 @@ def test_a_root_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
     nih(tmp_path / "chestxray14")
     with pytest.raises(UserError, match=r"no such folder: .*Did you mean 'chestxray14'"):
         NihSource(tmp_path / "chestxray41")
+    write_text(tmp_path / "chestxray41.zip", "")
+    with pytest.raises(UserError, match=r"Did you mean 'chestxray14'"):
+        NihSource(tmp_path / "chestxray41")
 
 
 def test_a_wrong_root_says_what_was_looked_for_and_what_is_there(tmp_path: Path) -> None:
@@ -134,6 +137,9 @@ def test_split_lists_take_the_place_of_a_rule(tmp_path: Path) -> None:
         apart.check_apart()
     with pytest.raises(UserError, match=r"no list of a split in"):
         NihSource(root, PublicConfig(split_lists=root))
+    (tmp_path / "lists/test.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"test.txt is not UTF-8 text"):
+        NihSource(root, PublicConfig(split_lists=tmp_path / "lists"))
 
 
 def test_an_unknown_split_or_data_set(tmp_path: Path) -> None:
@@ -174,7 +180,7 @@ def test_every_source_says_where_it_comes_from_and_offers_a_split_by_patient(nam
     assert not next(iter(source.rules.values())).leak
     for rule in source.rules.values():
         assert rule.source
-        assert bool(rule.leak) == bool(rule.instead)
+        assert rule.instead or not rule.leak
         assert not rule.instead or not source.rules[rule.instead].leak
 
 

@@ -3,8 +3,10 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
-from miniatures import prepared, rsna, write_text
+from dicom_files import write_dicom
+from miniatures import prepared, rsna, write_picture, write_text
 from sklearn.model_selection import train_test_split
 
 from lingula.core.errors import UserError
@@ -24,6 +26,36 @@ def test_the_published_layout(tmp_path: Path) -> None:
     assert pneumonia.sum() == opacity.sum() == 4
     assert normal.sum() == 4
     assert [bool(store.regions(row)) for row in range(12)] == list(pneumonia == 1)
+
+
+def test_sex_age_and_view_come_from_the_headers(tmp_path: Path) -> None:
+    source = RsnaSource(rsna(tmp_path / "rsna", side=8), PublicConfig(split="mgca-code"))
+    study = next(study for study in source if study.study_id.startswith("00000003"))
+    assert (study.extra, study.images[0].projection) == ({}, "unknown")
+    store = prepared(source, tmp_path / "store")
+    rows = {name[:8]: row for row, name in enumerate(store.column("study_id"))}
+    assert store.column("extra")[rows["00000003"]] == {"sex": "M", "age": "53", "view": "AP"}
+    assert [store.column("projection")[rows[f"{number:08d}"]] for number in (2, 3)] == ["PA", "AP"]
+    write_dicom(tmp_path / "rsna" / study.images[0].path, np.zeros((8, 8), np.uint8), PatientAge="093Y", PatientSex="F")
+    assert source.read(study, 0).extra == {"sex": "F"}
+    (tmp_path / "rsna" / study.images[0].path).unlink()
+    copy = (tmp_path / "rsna" / study.images[0].path).with_suffix(".png")
+    write_picture(copy)
+    with_copy = RsnaSource(tmp_path / "rsna", PublicConfig(split="mgca-code"))
+    picture = with_copy.read(next(each for each in with_copy if each.study_id == study.study_id), 0)
+    assert (picture.extra, picture.projection) == ({}, "unknown")
+
+
+def test_a_store_from_before_headers_were_read_says_so_and_asks_to_be_replaced(tmp_path: Path) -> None:
+    class Before(RsnaSource):
+        headers = False
+
+    root, config = rsna(tmp_path / "rsna", side=8), PublicConfig(split="mgca-code")
+    prepared(Before(root, config), tmp_path / "store")
+    different = r"store was prepared differently \(headers: nothing instead of 'sex, age, view'\)\. Choose .*--overwrite\."
+    with pytest.raises(UserError, match=different):
+        prepared(RsnaSource(root, config), tmp_path / "store")
+    assert set(prepared(Before(root, config), tmp_path / "store").column("projection")) == {"unknown"}
 
 
 @pytest.mark.parametrize(("rule", "stratified"), [("mgca-code", False), ("benchx", True)])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from miniatures import prepared, write_picture, write_text
+from published.vindr import mini
 
 from lingula.core.errors import UserError
 from lingula.data.sources.public import PublicConfig
@@ -12,35 +13,8 @@ from lingula.data.sources.vindr import VindrSource
 TENTH = PublicConfig(split="tenth")
 
 
-def _mini(root: Path, images: int = 20) -> Path:
-    """Three readers an image of train, a consensus without reader for test; the first image is read in three ways."""
-    labels = {
-        "train": ["image_id,rad_id,Cardiomegaly,Nodule/Mass,Other disease,No finding"],
-        "test": ["image_id,Cardiomegaly,Nodule/Mass,Other diseases,No finding"],
-    }
-    boxes = {
-        "train": ["image_id,rad_id,class_name,x_min,y_min,x_max,y_max"],
-        "test": ["image_id,class_name,x_min,y_min,x_max,y_max"],
-    }
-    for number in range(images):
-        name = f"{number:032x}"
-        write_picture(root / f"train/{name}.dicom")
-        for reader in range(3):
-            heart, nodule = int(number == 0 and reader < 2), int(number == 0 and reader == 2)
-            labels["train"].append(f"{name},R{reader},{heart},{nodule},0,{int(not heart and not nodule)}")
-            found = "Cardiomegaly,1,2,8,9" if heart else "Nodule/Mass,3,3,5,5" if nodule else "No finding,,,,"
-            boxes["train"].append(f"{name},R{reader},{found}")
-    write_picture(root / f"test/{'f' * 32}.dicom")
-    labels["test"].append(f"{'f' * 32},0,1,1,0")
-    boxes["test"].append(f"{'f' * 32},Nodule/Mass,2.5,2.5,6,6")
-    for split in ("train", "test"):
-        write_text(root / f"annotations/image_labels_{split}.csv", "\n".join(labels[split]))
-        write_text(root / f"annotations/annotations_{split}.csv", "\n".join(boxes[split]))
-    return root
-
-
 def test_the_published_layout_by_majority(tmp_path: Path) -> None:
-    source = VindrSource(_mini(tmp_path / "in"), TENTH)
+    source = VindrSource(mini(tmp_path / "in"), TENTH)
     studies = {study.study_id: study for study in source}
     first, last = studies["0" * 32], studies["f" * 32]
     assert first.labels == {"Cardiomegaly": 1, "Nodule/Mass": -1, "Other diseases": 0, "No finding": 0}
@@ -68,7 +42,7 @@ def test_the_kaggle_copy_has_one_table(tmp_path: Path) -> None:
 
 
 def test_tables_that_do_not_fit_each_other(tmp_path: Path) -> None:
-    root = _mini(tmp_path)
+    root = mini(tmp_path)
     table = root / "annotations/annotations_test.csv"
     write_text(table, f"{table.read_text()}\nstranger,Cardiomegaly,1,1,2,2")
     with pytest.raises(UserError, match="image stranger has boxes and no labels"):

@@ -34,7 +34,7 @@ class PhantomSource:
         size: Rows and columns of the rendered square images.
         projections: Images of each study: any of PA, AP, lateral.
         bit_depth: 8 or 16.
-        bedside: Whether bedside patients get an AP image in place of PA.
+        bedside: Whether bedside patients get an AP image in place of PA, one alone where both are asked for.
 
     Raises:
         UserError: A count, size or projection that makes no sense.
@@ -81,7 +81,7 @@ class PhantomSource:
     def study(self, split: Split, patient: int, study: int) -> Study:
         """Return one study by the numbers of its patient and of the patient's visit."""
         person = sample_patient(self.seed, split, patient, study)
-        views = [self._view(projection, person) for projection in self.projections]
+        views = list(dict.fromkeys(self._view(projection, person) for projection in self.projections))
         written = self._write(person, split, views[0])
         images = [
             ImageReference(path=f"phantom:{split}/{patient}/{study}/{view}", modality="radiograph", projection=view)

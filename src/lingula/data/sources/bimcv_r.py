@@ -118,15 +118,16 @@ class BimcvRSource(PublicVolumeSource):
             yield Study(
                 study_id="_".join(key),
                 patient_id=key[0],
-                images=[ct(self._path(PurePosixPath(row[self._image]).name)) for row in rows],
+                images=[ct(self._path(row)) for row in rows],
                 report=Report(sections={"text": text}) if text else None,
                 labels={**as_labels(self._found[key], self._frequent)},
                 split=self._splits_by_row[key],
                 licence=self.licence,
             )
 
-    def _path(self, name: str) -> str:
-        return self.folder.named(name) or f"CT/ct/{name}"
+    def _path(self, row: Row) -> str:
+        name = PurePosixPath(row[self._image]).name
+        return self.folder.named(name) or name
 
 
 def _key_of(path: str, table: Table) -> Key:

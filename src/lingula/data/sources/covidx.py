@@ -19,6 +19,7 @@ from lingula.core.errors import UserError
 from lingula.core.files import sha256_of_file
 from lingula.data.sources.public import PublicSource
 from lingula.data.sources.root_folder import beside
+from lingula.data.sources.tables import read_text
 from lingula.data.split_rules import Case, SplitRule, drawn_from_train, hold_out_patients, published
 from lingula.data.study import ImageReference, Split, Study
 
@@ -70,7 +71,7 @@ class CovidxSource(PublicSource):
                 continue
             path = self.folder.table(*patterns)
             self.hashes[PurePosixPath(path).name] = sha256_of_file(self.root / path)
-            for line, words in enumerate((self.root / path).read_text(encoding="utf-8-sig").splitlines(), 1):
+            for line, words in enumerate(read_text(self.root / path).splitlines(), 1):
                 if words.strip():
                     self._add(path, split, _words(words, path, line))
 

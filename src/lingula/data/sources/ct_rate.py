@@ -46,7 +46,7 @@ from lingula.data.sources.public_volumes import PublicVolumeSource, ct
 from lingula.data.sources.published_rows import by_key, distinct, number
 from lingula.data.sources.sidecar import corrected
 from lingula.data.sources.sidecar_config import SidecarConfig
-from lingula.data.sources.tables import Row, Table
+from lingula.data.sources.tables import Row, Table, read_text
 from lingula.data.split_rules import SplitRule, hold_out_patients, published
 from lingula.data.study import Report, Scan, Split, Study
 from lingula.data.text.ct_lexicon import CT_FINDINGS
@@ -162,7 +162,7 @@ class CtRateSource(PublicVolumeSource):
 
     def _with_chest(self, part: Part, scans: list[CtRateScan]) -> list[CtRateScan]:
         path = self.root / self.folder.table(f"no_chest_{part}.txt")
-        names = listed_scans(path.read_text(encoding="utf-8-sig").splitlines())
+        names = listed_scans(read_text(path).splitlines())
         kept = [scan for scan in scans if scan.name not in names]
         self._skip("scan without a chest, by no_chest list", len(scans) - len(kept))
         return kept

@@ -11,10 +11,12 @@ from pydicom.uid import UID
 
 from lingula.data.dicom import DEFAULTS, damage, defaults_used, read_header
 from lingula.data.dicom_values import has_voi_table, window_of
-from lingula.data.phi import Leak
+from lingula.data.phi import OLDEST, Leak
 from lingula.data.phi_tags import BURNED_IN, tags_with_phi
 from lingula.data.readers import UnreadableImage, is_dicom
 from lingula.data.sources.dicom_config import DicomConfig
+from lingula.data.sources.published_rows import number
+from lingula.data.sources.rows import sex_of, years_of
 from lingula.data.sources.tables import Row
 
 KEYS = ("SOPInstanceUID", "StudyInstanceUID", "AccessionNumber")
@@ -81,12 +83,39 @@ def read_row(root: Path, name: str, config: DicomConfig) -> Row:
         return {"image": name}
 
 
+def told_by_header(path: Path) -> dict[str, str]:
+    """Return sex, age and view of a DICOM file, those that its header tells; nothing of other files.
+
+    An age over 89 years, which may tell who the patient is, is left out: it is read too late to warn of it.
+    """
+    if not is_dicom(path):
+        return {}
+    header = read_header(path, tags=("PatientSex", "PatientAge", "ViewPosition", "ViewCodeSequence"))
+    sex, age = (header_text(header, tag) for tag in ("PatientSex", "PatientAge"))
+    years = years_of(age)
+    told = {"sex": sex_of(sex), "age": "" if (number(years) or 0) > OLDEST else years, "view": _view(header)}
+    return {name: text for name, text in told.items() if text}
+
+
 def header_leaks(root: Path, name: str) -> list[Leak]:
     """Return the tags of one file that tell who the patient is; none of a damaged file, which is quarantined."""
     try:
-        found = tags_with_phi(read_header(root / name)) if is_dicom(root / name) else {}
+        return leaks_in(read_header(root / name), name) if is_dicom(root / name) else []
     except UnreadableImage:
         return []
+
+
+def leaks_in(header: Dataset, name: str) -> list[Leak]:
+    """Return the tags of a header that tell who the patient is.
+
+    Args:
+        header: Of one file, whole.
+        name: The file's.
+
+    Raises:
+        UnreadableImage: The header is damaged.
+    """
+    found = tags_with_phi(header)
     return [Leak("pixels" if kind == BURNED_IN else "header", tag, kind, name) for tag, kind in found.items()]
 
 

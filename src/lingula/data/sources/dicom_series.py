@@ -7,16 +7,19 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydicom.dataset import FileDataset
+
 from lingula.core.errors import UserError
 from lingula.core.progress import track
 from lingula.data.dicom import read_header
 from lingula.data.dicom_series import read_series
+from lingula.data.phi import Leak
 from lingula.data.readers import UnreadableImage, is_dicom
 from lingula.data.sources.csv_config import CsvConfig
 from lingula.data.sources.csv_volumes import as_ct
 from lingula.data.sources.dicom_config import DicomConfig
 from lingula.data.sources.dicom_folder import DicomStudies
-from lingula.data.sources.dicom_headers import KEYS, NotTaken, check_wanted, files_below, header_leaks, header_text
+from lingula.data.sources.dicom_headers import KEYS, NotTaken, check_wanted, files_below, header_text, leaks_in
 from lingula.data.sources.tables import Row
 from lingula.data.study import Scan, Study
 
@@ -32,14 +35,14 @@ CELLS = {
     "gantry_tilt_degrees": "GantryDetectorTilt",
 }
 """What is kept of the first slice's header, besides the keys of the study."""
-TAGS = [*KEYS, *CELLS.values(), "SeriesInstanceUID", "SOPClassUID", "PresentationIntentType", "ImageType"]
 
 
 class DicomSeriesSource(DicomStudies):
     """Every CT series below a folder, by SeriesInstanceUID; the image of a study is named by its series' first file.
 
-    Files that are no CT slices (and localisers) are left out and counted in `skipped`; a series with a slice missing, doubled,
-    turned or damaged stays, so that it is quarantined. See `DicomStudies`.
+    Every slice's header is looked through for what tells who the patient is; a tag counts once a series, with the first slice
+    that has it. Files that are no CT slices (and localisers) are left out and counted in `skipped`; a series with a slice
+    missing, doubled, turned or damaged stays, so that it is quarantined. See `DicomStudies`.
     """
 
     def __init__(
@@ -72,20 +75,23 @@ class DicomSeriesSource(DicomStudies):
         skipped = Counter[str]()
         names = list(files_below(self.root, lambda _: skipped.update(["folder cannot be listed"])))
         groups: dict[str, list[Row]] = {}
+        leaks: dict[str, dict[tuple[str, str], Leak]] = {}
         for name in track(names, "reading headers", len(names)):
             try:
-                series, row = _read_row(self.root, name, self.config)
+                series, row, found = _read_row(self.root, name, self.config)
             except NotTaken as problem:
                 skipped[problem.reason] += 1
                 continue
             groups.setdefault(series, []).append(row)
+            for leak in found:
+                leaks.setdefault(series, {}).setdefault((leak.where, leak.what), leak)
         rows = []
-        for slices in groups.values():
+        for series, slices in groups.items():
             if any(row[key] != slices[0][key] for row in slices for key in ("StudyInstanceUID", "patient_id")):
                 skipped["series of several studies or patients"] += 1
                 continue
             self._series[slices[0]["image"]] = [row["image"] for row in slices]
-            self.leaks += header_leaks(self.root, slices[0]["image"])
+            self.leaks += leaks.get(series, {}).values()
             rows.append({**slices[0], "slices": str(len(slices)), "SOPInstanceUID": ""})
         self.skipped = dict(sorted(skipped.items(), key=lambda item: (-item[1], item[0])))
         if not rows:
@@ -94,8 +100,8 @@ class DicomSeriesSource(DicomStudies):
         return rows
 
 
-def _read_row(root: Path, name: str, config: DicomConfig) -> tuple[str, Row]:
-    """Return the series and the cells of one slice.
+def _read_row(root: Path, name: str, config: DicomConfig) -> tuple[str, Row, list[Leak]]:
+    """Return the series and the cells of one slice, and the tags that tell who the patient is.
 
     Raises:
         NotTaken: The file is no slice of a CT, or cannot be assigned to a series.
@@ -104,7 +110,7 @@ def _read_row(root: Path, name: str, config: DicomConfig) -> tuple[str, Row]:
         name.encode()
         if not is_dicom(root / name):
             raise NotTaken("not a DICOM file")
-        header = read_header(root / name, tags=TAGS)
+        header = read_header(root / name)
         check_wanted(header, config)
         if "LOCALIZER" in header_text(header, "ImageType").upper():
             raise NotTaken("localiser")
@@ -117,4 +123,12 @@ def _read_row(root: Path, name: str, config: DicomConfig) -> tuple[str, Row]:
         raise NotTaken(f"header: {error.reason}") from None
     if not series:
         raise NotTaken("no SeriesInstanceUID")
-    return series, row
+    return series, row, _leaks(header, name)
+
+
+def _leaks(header: FileDataset, name: str) -> list[Leak]:
+    """Return what tells who the patient is; nothing of a damaged header, whose series is quarantined or not by its pixels."""
+    try:
+        return leaks_in(header, name)
+    except UnreadableImage:
+        return []

@@ -15,8 +15,8 @@ a finding is unknown here. Labels are those of regular expressions, and some sca
 was taken out is written <DELETED> or &lt;DELETED&gt;; both become the first. As a user's audit found, three ids have two
 reports, a preliminary and a final one: the longer counts. Of the paper's 5,137 test scans 5,125 are published (Merlin's issue
 42). No published file tells patients: whether the splits keep them apart cannot be checked, unless --patient-column names a
-column that does. Nothing of this is checked on real files, nor are the axes of the volumes. The Hounsfield check of `lingula
-data prepare` was made for chests; --no-check-hounsfield leaves it out.
+column that does; --split patient then draws others. Nothing of this is checked on real files, nor are the axes of the volumes.
+The Hounsfield check of `lingula data prepare` was made for chests; --no-check-hounsfield leaves it out.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ from lingula.data.sources.public import PublicConfig
 from lingula.data.sources.public_volumes import PublicVolumeSource, ct
 from lingula.data.sources.published_rows import distinct, number
 from lingula.data.sources.tables import Row, Table
-from lingula.data.split_rules import SplitRule, published
+from lingula.data.split_rules import SplitRule, published, whole_patients
 from lingula.data.splits import read_split
 from lingula.data.study import Report, Study
 
 STUDY = ("study id", "study_id")
 """What the column of ids is called."""
 TEXT, SPLIT = "Findings", "Split"
+BY_PATIENT = "patient"
 REPORTS = ("reports_final.xlsx", "reports_final.csv")
 LABELS, METADATA = "zero_shot_findings_disease_cls.csv", "metadata.csv"
 FINDINGS = (
@@ -78,7 +79,9 @@ class MerlinSource(PublicVolumeSource):
             published,
             "column Split of reports_final.xlsx, counted by its users",
             sizes=(15_314, 5_055, 5_125),
+            instead=BY_PATIENT,
         ),
+        BY_PATIENT: SplitRule("80/10/10 by the patients that --patient-column tells", whole_patients(0.8, 0.1), "ours"),
     }
     _heavy = ("_rows", "_labels", "_about")
 
@@ -86,6 +89,8 @@ class MerlinSource(PublicVolumeSource):
         config = self.config if isinstance(self.config, MerlinConfig) else MerlinConfig()
         self._patient = config.patient_column
         if not self._patient:
+            if self.split_name == BY_PATIENT:
+                raise UserError(f"split '{BY_PATIENT}' of {self.name} needs to know the patients", "Name their --patient-column.")
             self.notes = ("Patients are not told: every scan is taken for a patient of its own.",)
         path, table = self._table(*REPORTS, need=(TEXT, SPLIT), only=(*STUDY, self._patient))
         self._rows = self._one_a_study(table)

@@ -12,7 +12,8 @@ The step that cuts reports into sections is built in: no mimic_cxr_sectioned.csv
 
 Quirks: ids are numbers in the tables and carry p and s in paths (p10000032/s50414267); tables are packed (.gz) or not; versions
 2.0.0 and 2.1.0 name their tables alike; ViewPosition may be blank; labels are of studies: 1, 0, -1 (uncertain), blank; studies
-may lack labels; a study may lack a report file; headings of reports vary, some reports have neither findings nor impression.
+may lack labels; a study may lack a report file, and of several of one name the first by path counts; headings of reports vary,
+some reports have neither findings nor impression.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path, PurePosixPath
 
 from lingula.core.errors import UserError
 from lingula.data.sources.chexpert import FINDINGS
-from lingula.data.sources.csv_labels import VALUES
+from lingula.data.sources.csv_labels import VALUES, LabelValue
 from lingula.data.sources.public import PublicConfig, PublicSource
 from lingula.data.sources.published_rows import by_key, distinct
 from lingula.data.sources.root_folder import RootFolder, beside
@@ -91,6 +92,10 @@ class MimicJpgSource(PublicSource):
         if self._reports is not None and not found:
             raise UserError(f"no report sSTUDY.txt of {self.name} below {self._reports}", "Unpack mimic-cxr-reports.zip there.")
         self._skip("study without a report file", len(self._groups) - len(found))
+        self._skip(
+            "report file called like another one, not read (the first by path is)",
+            folder.copies({f"s{study}.txt" for study in found}),
+        )
         return {study: folder.root / path for study, path in found.items()}
 
     def _studies(self) -> Iterator[Study]:
@@ -100,10 +105,15 @@ class MimicJpgSource(PublicSource):
                 study_id=f"s{study_id}",
                 patient_id=f"p{_bare(images[0][1]['subject_id'])}",
                 images=[ImageReference(path=path, projection=_projection(row)) for path, row in images],
-                labels={finding: VALUES[labels[finding]] for finding in FINDINGS if finding in labels},
+                labels={finding: self._value(study_id, finding, labels[finding]) for finding in FINDINGS if finding in labels},
                 split=self._split_of(study_id),
                 licence=self.licence,
             )
+
+    def _value(self, study_id: str, finding: str, cell: str) -> LabelValue:
+        if cell not in VALUES:
+            raise UserError(f"{self.name}: s{study_id}: '{cell}' in column '{finding}' is no label", "Mend the table.")
+        return VALUES[cell]
 
     def _split_of(self, study_id: str) -> Split | None:
         if study_id not in self._split:

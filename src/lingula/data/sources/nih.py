@@ -17,11 +17,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
+from typing import Literal
 
-from lingula.core.errors import UserError
+from lingula.core.errors import UserError, nearest
 from lingula.data.sources.public import PublicSource
 from lingula.data.sources.published_rows import box_of, by_key, distinct
-from lingula.data.sources.tables import Row
+from lingula.data.sources.tables import Row, read_text
 from lingula.data.split_rules import SplitRule, drawn_from_train, hold_out_patients, published
 from lingula.data.study import ImageReference, Projection, Region, Split, Study
 
@@ -75,7 +76,7 @@ class NihSource(PublicSource):
             return {}
         columns = ("Bbox [x", "y", "w", "h]")
         _, table = self._table("bbox_list_2017.csv", need=("Image Index", "Finding Label", *columns))
-        for row in table.rows:
+        for row in distinct(table.rows, self.skipped):
             box = box_of(row, columns)
             if box is None or row["Image Index"] not in self._rows:
                 self._skip("box without four numbers or without an image in the table")
@@ -88,7 +89,7 @@ class NihSource(PublicSource):
         given: dict[str, Split] = {}
         for name, split in LISTS.items():
             path = self.folder.table(name)
-            for line in (self.root / path).read_text(encoding="utf-8-sig").split():
+            for line in read_text(self.root / path).split():
                 if given.setdefault(line, split) != split:
                     raise UserError(f"{line} is in both lists, {' and '.join(LISTS)}", "Download them again.")
         counts = Counter(name in given for name in self._rows)
@@ -98,17 +99,32 @@ class NihSource(PublicSource):
     def _studies(self) -> Iterator[Study]:
         for name, row in self._rows.items():
             path = next((each for each in (f"images/{name}", self.folder.named(name)) if each in self.folder.files), name)
-            found = row["Finding Labels"].split("|")
             yield Study(
                 study_id=PurePosixPath(name).stem,
                 patient_id=row["Patient ID"],
                 images=[ImageReference(path=path, projection=VIEWS.get(row["View Position"], "unknown"))],
-                labels={**{finding: int(finding in found) for finding in FINDINGS}, NO_FINDING: int(NO_FINDING in found)},
+                labels=_labels(row),
                 regions=self._boxes.get(name, []),
                 split=self._split.get(name),
                 licence=self.licence,
                 extra=_extra(row),
             )
+
+
+def _labels(row: Row) -> dict[str, Literal[1, 0, -1] | None]:
+    """Return the findings of a row, none of a blank one.
+
+    Raises:
+        UserError: It names something else.
+    """
+    found = row["Finding Labels"].split("|")
+    if found[0].lower() in ("", "nan"):
+        return {}
+    known = (*FINDINGS, NO_FINDING)
+    if strange := sorted(set(found) - set(known)):
+        problem = f"nih: {row['Image Index']}: '{strange[0]}' in column 'Finding Labels' is no finding"
+        raise UserError(problem, nearest(strange[0], known) or "Is it the published table?")
+    return {finding: 1 if finding in found else 0 for finding in known}
 
 
 def _extra(row: Row) -> dict[str, str]:

@@ -28,7 +28,7 @@ import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from lingula.core.errors import UserError
 from lingula.core.files import sha256_of
@@ -50,7 +50,7 @@ from lingula.data.sources.public_volumes import PublicVolumeSource, ct
 from lingula.data.sources.published_rows import by_key, distinct
 from lingula.data.sources.tables import Row, Table, read_table
 from lingula.data.split_rules import SplitRule, whole_patients
-from lingula.data.study import Scan, Study
+from lingula.data.study import ImageReference, Scan, Study
 
 METADATA = "metadata.csv"
 PARTICIPANTS, ABNORMALITIES = "nlst_*_prsn_idc_*.csv", "nlst_*_ctab_idc_*.csv"
@@ -70,7 +70,11 @@ class NlstSource(PublicVolumeSource):
     _heavy = ("_screenings", "_people", "_seen")
 
     def _open(self) -> None:
-        listed = {series.uid: series for series in self._listed()}
+        listed: dict[str, Series] = {}
+        for one in self._listed():
+            other = listed.setdefault(one.uid, one)
+            if replace(other, folder=one.folder) != one:
+                raise UserError(f"{METADATA} of {self.name} has two different rows of series {one.uid}", "Keep one of them.")
         series = listed if self.tables_only else self._present_and_missing(listed)
         self._slices = {each.image: each.files for each in series.values() if each.files}
         self._screenings: dict[tuple[str, str], list[Series]] = {}
@@ -86,7 +90,7 @@ class NlstSource(PublicVolumeSource):
             unknown = sum(patient not in self._people for patient, _ in self._screenings)
             self._skip("screening of a participant without a row in the tables", unknown)
         seen = self._optional(ABNORMALITIES, (PID, YEAR, CODE))
-        self._seen = abnormalities(seen.rows) if seen else None
+        self._seen = abnormalities(seen.rows, self.skipped) if seen else None
 
     def _listed(self) -> Iterator[Series]:
         """Yield the series of every metadata.csv below the root: each manifest has its own."""
@@ -149,10 +153,14 @@ class NlstSource(PublicVolumeSource):
         light._slices = {image.path: self._slices[image.path] for study in studies for image in study.images}
         return light
 
+    def files(self, image: ImageReference) -> list[Path]:
+        """Return the slices of a series."""
+        return [self.root / name for name in self._slices[image.path]]
+
     def read(self, study: Study, image_index: int) -> Scan:
         """Read one series.
 
         Raises:
             UnreadableImage: A slice is damaged, missing, doubled, or of another orientation, or the gantry was tilted.
         """
-        return Scan(read_series([self.root / name for name in self._slices[study.images[image_index].path]]))
+        return Scan(read_series(self.files(study.images[image_index])))

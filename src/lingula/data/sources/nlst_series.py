@@ -68,12 +68,15 @@ def listed_series(table: Table, path: str, skip: Counter[str]) -> Iterator[Serie
     Args:
         table: The table, with `COLUMNS`.
         path: Where it is, relative to the root; folders are told relative to it.
-        skip: Counts series of another modality.
+        skip: Counts series of another modality, and rows without one.
 
     Raises:
         UserError: A number of images is none.
     """
     for row in table.rows:
+        if not row[UID]:
+            skip["row without a series"] += 1
+            continue
         if row[MODALITY] != "CT":
             skip[f"modality {row[MODALITY][:16] or 'unknown'}"] += 1
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -27,7 +27,9 @@ FINDINGS: dict[int, str] = {
     61: "Reticular opacity or fibrosis",
     62: "Six or more nodules not suspicious",
 }
-"""sct_ab_desc to a name (ours, shorter); 63 to 65 are other abnormalities and none here."""
+"""sct_ab_desc to a name (ours, shorter)."""
+OTHERS = (63, 64, 65)
+"""Other abnormalities, which are no finding here."""
 READ = (1, 2, 3, 4)
 """scr_isoN of a screening that was read: negative (three kinds) or positive; all others were not done or not legible."""
 CANCER: dict[int, str] = {1: "Lung cancer within 1 year", 6: "Lung cancer within 6 years"}
@@ -56,16 +58,19 @@ def study_year(date: str) -> int | None:
     return year if year in YEARS else None
 
 
-def abnormalities(rows: Iterable[Row]) -> dict[tuple[str, int], set[str]]:
+def abnormalities(rows: Iterable[Row], skip: Counter[str]) -> dict[tuple[str, int], set[str]]:
     """Return what the readers saw, by participant and screening.
 
     Args:
         rows: Of the table of abnormalities, one an abnormality.
+        skip: Counts those of an unknown kind or screening.
     """
     found: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
     for row in rows:
         year, code = number(row[YEAR]), number(row[CODE])
-        if year is not None and code in FINDINGS:
+        if year not in YEARS or code not in (*FINDINGS, *OTHERS):
+            skip[f"abnormality whose {CODE} or {YEAR} is unknown"] += 1
+        elif code in FINDINGS:
             found[row[PID], int(year)].add(FINDINGS[int(code)])
     return dict(found)
 

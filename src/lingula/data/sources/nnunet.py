@@ -26,6 +26,7 @@ from lingula.core.files import sha256_of_file
 from lingula.data.readers import UnreadableImage
 from lingula.data.sources.csv_volumes import read_or_quarantine
 from lingula.data.sources.public_volumes import PublicVolumeSource, ct
+from lingula.data.sources.tables import read_text
 from lingula.data.split_rules import SplitRule, hold_out_patients, published
 from lingula.data.study import Region, Scan, Split, Study
 from lingula.data.volume_reader import NIFTI, OTHERS, Volume, check_same_grid
@@ -79,7 +80,7 @@ class NnunetSource(PublicVolumeSource):
         if path.parent != self.root:
             raise UserError(f"{ABOUT} is not in {self.root} but in {path.parent}", f"Give --root {path.parent}.")
         try:
-            about = json.loads(path.read_text(encoding="utf-8-sig"))
+            about = json.loads(read_text(path))
         except ValueError as error:
             raise UserError(f"{path} is no JSON ({error})", "Convert the data set again.") from None
         if not isinstance(about, dict):

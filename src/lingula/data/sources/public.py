@@ -14,7 +14,9 @@ from lingula.core.config import Config
 from lingula.core.errors import UserError, nearest
 from lingula.core.types import RegionMask
 from lingula.data.readers import UnreadableImage, read_radiograph
+from lingula.data.sources.dicom_headers import told_by_header
 from lingula.data.sources.root_folder import IMAGES, RootFolder
+from lingula.data.sources.rows import projection_of
 from lingula.data.sources.split_lists import read_lists
 from lingula.data.sources.tables import Table, read_table
 from lingula.data.split_rules import Case, SplitRule
@@ -59,6 +61,8 @@ class PublicSource(ABC):
     """Of the names of its images."""
     reports = False
     """Whether it can bring reports."""
+    headers = False
+    """Whether sex, age and view are read from the DICOM headers of its images, as no table tells them."""
     notes: tuple[str, ...] = ()
     """What is known about every split of it and matters when results are read."""
 
@@ -94,6 +98,10 @@ class PublicSource(ABC):
         """Add what is read from a file of its own, e.g. the report."""
         return study
 
+    def files(self, image: ImageReference) -> list[Path]:
+        """Return the files that an image is read from."""
+        return [self.root / image.path]
+
     def _draw(self, mask: str, height: int, width: int) -> RegionMask:
         """Turn a region's mask, as the tables write it, into pixels.
 
@@ -124,6 +132,7 @@ class PublicSource(ABC):
             "split": self.split_name,
             "skipped": dict(sorted(self.skipped.items())),
             "config": self.config.model_dump(mode="json"),
+            **({"headers": "sex, age, view"} if self.headers else {}),
         }
 
     def read(self, study: Study, image_index: int) -> Picture | Scan:
@@ -146,7 +155,8 @@ class PublicSource(ABC):
                 masks.append(mask)
             except (ValueError, UnreadableImage) as error:
                 problems.append((path, f"mask of '{region.finding}': {error}"))
-        return Picture(pixels, regions, masks, problems)
+        told = told_by_header(self.root / path) if self.headers else {}
+        return Picture(pixels, regions, masks, problems, told, projection_of(told.get("view", "")))
 
     @property
     def rule(self) -> SplitRule:
@@ -177,7 +187,8 @@ class PublicSource(ABC):
             why = f" ({self.rule.leak})" if self.rule.leak else ""
             problem = f"split '{self.split_name}' of {self.name} puts {len(shared):,} patients into two splits{why}"
             name = self.rule.instead or next(iter(self.rules))
-            raise UserError(problem, f"Use --split {name}, or look at it with lingula data audit {self.name} --root {self.root}.")
+            use = f"--split {name}" if name != self.split_name else "--split-lists with lists that keep patients apart"
+            raise UserError(problem, f"Use {use}, or look at it with lingula data audit {self.name} --root {self.root}.")
 
     def _table(self, *patterns: str, need: Collection[str] = (), only: Collection[str] | None = None) -> tuple[str, Table]:
         """Read a table that must be there, with columns that it must have; return its path relative to the root, too."""
@@ -217,6 +228,10 @@ class PublicSource(ABC):
         return {case.study_id: split for case, split in zip(self._cases, splits, strict=True)}
 
     def _check_missing(self, missing: list[str], listed: set[str]) -> None:
+        if not listed:
+            raise UserError(
+                f"the tables of {self.name} below {self.root} list no image", "Are they the published ones, and whole?"
+            )
         if self.tables_only:
             return
         if len(missing) == len(listed):

@@ -127,12 +127,24 @@ class RadChestCtSource(PublicVolumeSource):
 
 
 def _classes(row: Row) -> Row:
-    """Return the scan's name and each class, 1 where one of its findings is at any place.
+    """Return the scan's name and each class, 1 where one of its findings is at any place; a blank cell is as good as 0.
 
     >>> _classes({"NoteAcc_DEID": "trn1", "nodule*lung": "0", "nodulegr1cm*left_lung": "1.0"})["Lung nodule"]
     '1'
+
+    Raises:
+        UserError: A finding is something other than 0 or 1.
     """
-    found = {CLASS_OF.get(name.partition("*")[0]) for name, cell in row.items() if cell not in ("0", "") and number(cell)}
+    found = set()
+    for name, cell in row.items():
+        finding = CLASS_OF.get(name.partition("*")[0]) if cell not in ("0", "") else None
+        if finding is None or (value := number(cell)) == 0:
+            continue
+        if value != 1:
+            raise UserError(
+                f"rad-chestct: '{cell}' in column '{name}' of {row.get(SCAN)} is not 0 or 1", "Download the table again."
+            )
+        found.add(finding)
     return {SCAN: row.get(SCAN, ""), **{name: "1" if name in found else "0" for name in FINDINGS}}
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 
 from lingula.core.errors import UserError, nearest
@@ -26,7 +27,8 @@ class RootFolder:
 
     def __init__(self, root: Path, endings: Sequence[str] = IMAGES) -> None:
         if not root.is_dir():
-            near = nearest(root.name, (entry.name for entry in root.parent.iterdir())) if root.parent.is_dir() else ""
+            entries = root.parent.iterdir() if root.parent.is_dir() else ()
+            near = nearest(root.name, (entry.name for entry in entries if entry.is_dir()))
             raise UserError(f"no such folder: {root}", near or "Check the path given to --root.")
         self.root, self.endings = root, tuple(endings)
         self.unlisted: list[str] = []
@@ -68,8 +70,13 @@ class RootFolder:
         """Return the paths of all image files."""
         return {name for name in self.files if name.lower().endswith(self.endings)}
 
+    def copies(self, names: Collection[str]) -> int:
+        """Return how many files are called by one of these names, beside the one that `named` gives for each."""
+        found = Counter(name for path in self.files if (name := PurePosixPath(path).name) in names)
+        return found.total() - len(found)
+
     def named(self, name: str) -> str | None:
-        """Return the path of the file of this name, wherever it lies; None where there is none."""
+        """Return the path of the file of this name, wherever it lies, the first of several; None where there is none."""
         if self._by_name is None:
             self._by_name = {PurePosixPath(path).name: path for path in sorted(self.files, reverse=True)}
         return self._by_name.get(name)

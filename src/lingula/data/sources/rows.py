@@ -136,14 +136,13 @@ class RowReader:
     def _extras(self, rows: list[Row]) -> dict[str, str]:
         config = self._config
         extra = {name: "; ".join(self._distinct(rows, name)) for name in self._extra}
-        extra["sex"] = {"MALE": "M", "FEMALE": "F"}.get(word := self._same_or_blank(rows, config.sex_column).upper(), word)
-        extra["age"] = _years(self._same_or_blank(rows, config.age_column))
+        extra["sex"] = sex_of(self._same_or_blank(rows, config.sex_column))
+        extra["age"] = years_of(self._same_or_blank(rows, config.age_column))
         extra["view"] = "; ".join(self._distinct(rows, config.view_column))
         return {name: text for name, text in extra.items() if text}
 
     def _projection(self, row: Row) -> Projection:
-        words = row.get(self._config.view_column, "").lower().replace("_", " ").replace("-", " ").split()
-        return next((PROJECTIONS[word] for word in words if word in PROJECTIONS), "unknown")
+        return projection_of(row.get(self._config.view_column, ""))
 
     def _distinct(self, rows: list[Row], column: str) -> list[str]:
         return list(dict.fromkeys(row[column] for row in rows if row.get(column)))
@@ -161,7 +160,22 @@ class RowReader:
         return values[0] if values else ""
 
 
-def _years(text: str) -> str:
+def projection_of(view: str) -> Projection:
+    """Return the projection that a word of a view tells.
+
+    >>> projection_of("AP supine"), projection_of("oblique")
+    ('AP', 'unknown')
+    """
+    words = view.lower().replace("_", " ").replace("-", " ").split()
+    return next((PROJECTIONS[word] for word in words if word in PROJECTIONS), "unknown")
+
+
+def sex_of(text: str) -> str:
+    """Return M or F, however long it is written; anything else stays as it is, in capitals."""
+    return {"MALE": "M", "FEMALE": "F"}.get(word := text.upper(), word)
+
+
+def years_of(text: str) -> str:
     """Return an age in whole years as text: `54.0` and `054Y` are `54`; anything else stays as it is."""
     number = text.upper().removesuffix("Y")
     try:

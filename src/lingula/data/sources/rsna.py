@@ -9,7 +9,8 @@ stage_2_train_images/. The 3,000 images of stage_2_test_images have no labels an
 Quirks: one row per box, so a patient with two boxes has two rows; boxes are x, y, width, height of 1024 × 1024 pixels; the class
 table has a row per box too. `patientId` names an image: the mapping to the patients of ChestX-ray14 is not in these tables, so
 images of one patient may fall into two splits, and all of them may be in ChestX-ray14's train_val. Sex, age and view stand in
-the DICOM headers only and are not read. MGCA and G2D score filled boxes as masks: `lingula evaluate … --segment.boxes`.
+the DICOM headers only, and are read from there with the pixels; copies as PNG have none. MGCA and G2D score filled boxes as
+masks: `lingula evaluate … --segment.boxes`.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class RsnaSource(PublicSource):
         "of one NIH patient may be in two splits; the table of the challenge does not say which.",
         "The code of a later work (Med-UniC) selects its model on the test images; its numbers are not comparable.",
     )
+    headers = True
     _heavy = ("_rows", "_classes")
 
     def _open(self) -> None:

@@ -7,7 +7,8 @@ and dicom-images-train/, where every image lies below two folders of its own.
 
 Quirks: the header reads `ImageId, EncodedPixels` with a blank, a healthy image has ` -1` (or `-1`); several rows of one image
 are parts of one mask; runs are relative to the end of the last one, down the columns of 1024 × 1024 pixels. Sex, age and view
-stand in the DICOM headers only and are not read; patients are not told, every image is a patient of its own.
+stand in the DICOM headers only, and are read from there with the pixels; patients are not told, every image is a patient of its
+own.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class SiimSource(PublicSource):
         "MGCA trains on all positives and as many negatives drawn at random; here all images of train are learned from.",
         "BenchX's lists name images of another packaging (NNN_train_L_.png), not of this one.",
     )
+    headers = True
     _heavy = ("_runs",)
 
     def _open(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from lingula.core.errors import UserError
 from lingula.data.sources.root_folder import IMAGES
+from lingula.data.sources.tables import read_text
 from lingula.data.splits import ALIASES, SPLITS
 from lingula.data.study import Split
 from lingula.data.volume_reader import NIFTI, OTHERS
@@ -27,7 +28,7 @@ def read_lists(folder: Path, names: Sequence[Sequence[str]]) -> tuple[list[Split
     splits: list[Split | None] = [None] * len(names)
     unused = 0
     for split, path in _files(folder).items():
-        for line in path.read_text(encoding="utf-8-sig").splitlines():
+        for line in read_text(path).splitlines():
             place = places.get(_without_ending(line.split()[0]), places.get(_bare(line.split()[0]))) if line.strip() else None
             if place is None:
                 unused += bool(line.strip())

@@ -96,6 +96,21 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
             raise UserError(f"table {path}, line {reader.line_num}: {error}", "Mend the table.") from None
 
 
+def read_text(path: Path) -> str:
+    """Return what a text file holds, without a byte order mark; `.gz` is unpacked on the way.
+
+    Raises:
+        UserError: It is not UTF-8 text, or cannot be unpacked.
+    """
+    try:
+        with _open_text(path) as file:
+            return file.read()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error.reason})", "Download it again, or save it as UTF-8.") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{path} cannot be unpacked ({error})", "Download it again.") from None
+
+
 def _open_text(path: Path) -> TextIO:
     if path.suffix == ".gz":
         return gzip.open(path, "rt", newline="", encoding="utf-8-sig")

@@ -14,15 +14,17 @@ writes a box as a Python dictionary in text, `none` where there is none, and one
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lingula.core.errors import UserError
-from lingula.core.files import read_json, sha256_of_file
+from lingula.core.files import sha256_of_file
 from lingula.data.sources.public import PublicSource
 from lingula.data.sources.published_rows import distinct
 from lingula.data.sources.root_folder import beside
+from lingula.data.sources.tables import read_text
 from lingula.data.split_rules import Case, SplitRule, drawn, drawn_from_train, published
 from lingula.data.study import ImageReference, Region, Split, Study
 
@@ -138,7 +140,10 @@ def _box(cell: str, name: str) -> tuple[float, float, float, float]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    values = read_json(path)
+    try:
+        values = json.loads(read_text(path))
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error})", "Download it again.") from None
     if not isinstance(values, dict) or not {"images", "annotations", "categories"} <= set(values):
         raise UserError(f"{path} holds no COCO annotations", "Download it again.")
     return values

@@ -20,8 +20,8 @@ from collections.abc import Iterator, Mapping
 from lingula.core.errors import UserError
 from lingula.data.sources.csv_labels import LabelValue
 from lingula.data.sources.public import PublicSource
-from lingula.data.sources.published_rows import box_of, distinct
-from lingula.data.sources.tables import Table
+from lingula.data.sources.published_rows import box_of, distinct, number
+from lingula.data.sources.tables import Row, Table
 from lingula.data.split_rules import SplitRule, drawn_from_train
 from lingula.data.study import ImageReference, Region, Split, Study
 
@@ -104,9 +104,17 @@ def _votes_of_labels(table: Table) -> Votes:
     votes: defaultdict[str, dict[str, dict[str, bool]]] = defaultdict(dict)
     findings = [name for name in table.columns if name not in ("image_id", _READER)]
     for row in table.rows:
-        named = {RENAMED.get(finding, finding): row[finding] in ("1", "1.0") for finding in findings}
+        named = {RENAMED.get(finding, finding): _is_named(row, finding, table) for finding in findings}
         votes[row["image_id"]][row.get(_READER, "consensus")] = named
     return dict(votes)
+
+
+def _is_named(row: Row, finding: str, table: Table) -> bool:
+    value = number(row[finding])
+    if value not in (0, 1):
+        problem = f"table {table.path}: '{row[finding]}' in column '{finding}' of {row['image_id']} is not 0 or 1"
+        raise UserError(problem, "Download it again.")
+    return value == 1
 
 
 def _votes_of_boxes(table: Table) -> Votes:

@@ -1,4 +1,4 @@
-"""A tiny copy of NLST as the NBIA Data Retriever or idc-index lay it out, with its clinical tables."""
+"""NLST as the NBIA Data Retriever or idc-index lay it out, with its clinical tables: five series and a localiser."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ SERIES = (
 )
 
 
-def nlst(root: Path, layout: str = "nbia", tables: bool = True) -> Path:
+def mini(root: Path, layout: str = "nbia", tables: bool = True) -> Path:
     """Write the series of `SERIES`, with metadata.csv where the retriever would, and the clinical tables."""
     for series in SERIES:
         folder = series.folder if layout == "nbia" else f"nlst/{series.pid}/{series.study}/CT_{series.uid}"

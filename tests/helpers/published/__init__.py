@@ -1,0 +1,1 @@
+"""Miniatures of public data sets in their published layouts, one module each."""
