@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cells import Cell, Number, arguments, read, run_queue, summary
+from cells import Cell, Number, arguments, run_queue
 from panels import draw
-from scores import evaluated
+from scores import evaluated, tables
 
 from lingula.core.config import merged
 
@@ -112,10 +112,7 @@ PANELS = {
 
 def show() -> None:
     """Print one table per task, and draw all arms."""
-    quantities = list(dict.fromkeys(number.quantity for numbers in read(RESULTS).values() for number in numbers))
-    for task, metrics in SHOWN.items():
-        chosen = [q for q in quantities if q == task or (q.split(" · ")[0] == task and q.split(" · ")[1] in metrics)]
-        print(f"\n{task}\n\n{summary(RESULTS, chosen)}")
+    print(tables(RESULTS, SHOWN))
     title = "COLIPRI on phantom CT: phantom numbers, a dot per seed, a bar at their mean"
     draw(RESULTS, FIGURE, {"objectives": {arm: arm for arm in ARMS}}, PANELS, title, "crm")
 

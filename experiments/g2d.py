@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cells import Cell, Number, arguments, prepare_phantom, read, run_queue, summary
+from cells import Cell, Number, arguments, prepare_phantom, run_queue
 from panels import draw
-from scores import evaluated
+from scores import evaluated, tables
 
 from lingula import tour
 from lingula.core.config import merged
@@ -125,10 +125,7 @@ PANELS = {
 
 def show() -> None:
     """Print one table per task, and draw the methods and the ablations."""
-    quantities = list(dict.fromkeys(number.quantity for numbers in read(RESULTS).values() for number in numbers))
-    for task, metrics in SHOWN.items():
-        chosen = [q for q in quantities if q == task or (q.split(" · ")[0] == task and q.split(" · ")[1] in metrics)]
-        print(f"\n{task}\n\n{summary(RESULTS, chosen)}")
+    print(tables(RESULTS, SHOWN))
     ablations = {arm: arm.removeprefix("g2d, ") for arm in ARMS if arm not in MAIN}
     groups = {"methods": {arm: arm for arm in MAIN}, "G2D with": {"g2d": "(as it is)", **ablations}}
     draw(RESULTS, FIGURE, groups, PANELS, "G2D on the phantom: phantom numbers, a dot per seed, a bar at their mean", "g2d")

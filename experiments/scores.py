@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cells import Number
+from cells import Number, read, summary
 
 
 def evaluated(run: Path, store: Path, trained: bool, values: dict[str, Any]) -> list[Number]:
@@ -30,3 +31,19 @@ def evaluated(run: Path, store: Path, trained: bool, values: dict[str, Any]) -> 
         for row in result.rows
         if row.label in ("", "macro") and row.subgroup == "all"
     ]
+
+
+def tables(results: Path, shown: Mapping[str, Sequence[str]]) -> str:
+    """Return one table per task that has numbers: a row per arm.
+
+    Args:
+        results: CSV file of the cells.
+        shown: Task to the metrics that its table has; a number without a metric stands alone under its name.
+    """
+    quantities = list(dict.fromkeys(number.quantity for numbers in read(results).values() for number in numbers))
+    parts = []
+    for task, metrics in shown.items():
+        chosen = [q for q in quantities if q == task or (q.split(" · ")[0] == task and q.split(" · ")[1] in metrics)]
+        if chosen:
+            parts.append(f"\n{task}\n\n{summary(results, chosen)}")
+    return "\n".join(parts)
