@@ -54,7 +54,7 @@ class SegmentConfig(Config):
     pictures: int = Field(default=6, ge=0)
     """Images of the scored split that are drawn with truth and prediction."""
     volume: VolumeSegmentConfig = VolumeSegmentConfig()
-    """What CT volumes have of their own; `decoder`, `channels`, `boxes`, `batch` and `batch_norm` are for radiographs alone."""
+    """What CT volumes have of their own; `decoder`, `channels`, `boxes`, `choose_by`, `batch`, `batch_norm` are refused."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

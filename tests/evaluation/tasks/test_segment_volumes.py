@@ -120,8 +120,9 @@ def test_bad_requests_are_told(store: VolumeStore) -> None:
 
     with pytest.raises(UserError, match="does not give a volume encoder away"):
         run(Blind(), store, config())  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="boxes of CT volumes are not filled"):
-        run(BlobModel(), store, config({"boxes": True}))  # type: ignore[arg-type]
+    for name, value in {"boxes": True, "choose_by": "loss", "batch_norm": "moving", "channels": (8,), "batch": 4}.items():
+        with pytest.raises(UserError, match=f"--segment.{name.replace('_', '-')} is for radiographs"):
+            run(BlobModel(), store, config({name: value}))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="cannot be cut into patches of 4x4x4"):
         run(BlobModel(VolumeCropConfig(size=10)), store, config())  # type: ignore[arg-type]
     with pytest.raises(UserError, match="head needs at least one"):

@@ -20,7 +20,7 @@ from lingula.evaluation.encoder import Named
 from lingula.evaluation.extras import need_packages
 from lingula.evaluation.pictures import Picture
 from lingula.evaluation.result import ResultRow, TaskResult
-from lingula.evaluation.segment_config import EncoderName
+from lingula.evaluation.segment_config import EncoderName, SegmentConfig
 from lingula.evaluation.segmentation_fits import Fits, assemble
 from lingula.evaluation.segmentation_rows import mask_columns, strict_rows
 from lingula.evaluation.segmentation_scores import ScoredMasks
@@ -55,6 +55,10 @@ class _VolumeFits(Fits):
     surfaces: list[ImageScores] = field(default_factory=list)
 
 
+FOR_RADIOGRAPHS = ("decoder", "channels", "boxes", "choose_by", "batch", "batch_norm")
+"""Options of segmentation that mean nothing for CT volumes."""
+
+
 def segment_volumes(encoder: Named, store: VolumeStore, config: EvaluateConfig) -> TaskResult:
     """Train a decoder for every fraction of the patients, every draw, and every choice of encoder and decoder.
 
@@ -72,8 +76,7 @@ def segment_volumes(encoder: Named, store: VolumeStore, config: EvaluateConfig) 
     """
     if not isinstance(encoder, VolumeTrainableEncoder):
         raise UserError(f"{encoder.name} does not give a volume encoder away", "Segment CT volumes with a colipri run.")
-    if config.segment.boxes:
-        raise UserError("boxes of CT volumes are not filled", "Leave --segment.boxes out: masks alone count there.")
+    _refuse_what_is_for_radiographs(config.segment)
     need_packages("segmentation of CT volumes", "ct", "monai")
     data = _gather(store, config)
     variants: list[Variant] = [(tower, head) for tower in config.segment.encoder for head in config.segment.volume.head]
@@ -94,6 +97,14 @@ def segment_volumes(encoder: Named, store: VolumeStore, config: EvaluateConfig) 
     protocol = _protocol(data, config, _size(encoder.volume_trainable(store).crop, config))
     result = make_result("segment", encoder, store, config, rows, protocol, [*data.notes, *notes, *_rare(masks)])
     return result.with_predictions(pa.concat_tables(tables)).with_pictures(pictures)
+
+
+def _refuse_what_is_for_radiographs(config: SegmentConfig) -> None:
+    for name in FOR_RADIOGRAPHS:
+        if getattr(config, name) != SegmentConfig.model_fields[name].default:
+            option = f"--segment.{name.replace('_', '-')}"
+            problem = f"{option} is for radiographs: CT volumes are segmented by masks, and the step is chosen by Dice"
+            raise UserError(problem, f"Leave {option} out; what volumes have of their own is --segment.volume.*.")
 
 
 def _gather(store: VolumeStore, config: EvaluateConfig) -> _Data:
