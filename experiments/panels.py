@@ -1,4 +1,4 @@
-"""One figure of an experiment: a row of panels per group of arms, a dot per seed, a bar at their mean."""
+"""One figure of an experiment: rows of panels for each group of arms, a dot per seed, a bar at their mean."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 from cells import read
 
+MOST = 6
+"""Panels side by side; where there are more, each group has several rows of equal length."""
 COLOURS = {True: "#c1440e", False: "#3b5b92"}
 """Of the arms that the experiment is about, and of the others."""
 
@@ -33,17 +35,21 @@ def draw(
     done = {cell.arm for cell in read(results)}
     shown = {name: {arm: label for arm, label in arms.items() if arm in done} for name, arms in groups.items()}
     shown = {name: arms for name, arms in shown.items() if arms}
-    heights = [len(arms) + 2.0 for arms in shown.values()]
-    size = (2.5 * len(panels), 0.27 * sum(heights) + 0.4)
-    canvas, grid = pyplot.subplots(
-        len(shown), len(panels), figsize=size, height_ratios=heights, squeeze=False, layout="constrained"
-    )
-    for axes, (name, arms) in zip(grid, shown.items(), strict=True):
-        for axis, (quantity, label) in zip(axes, panels.items(), strict=True):
-            _draw_panel(axis, results, list(arms), quantity, marked)
-            axis.set_title(label, fontsize=9)
-        axes[0].set_yticks(range(len(arms)), list(arms.values()), fontsize=8)
-        axes[0].set_ylabel(name, fontsize=9)
+    count = -(-len(panels) // MOST)
+    columns = -(-len(panels) // count)
+    names = list(panels)
+    rows = [(group, names[start : start + columns]) for group in shown for start in range(0, len(names), columns)]
+    heights = [len(shown[group]) + 2.0 for group, _ in rows]
+    size = (2.5 * columns, 0.27 * sum(heights) + 0.4)
+    canvas, grid = pyplot.subplots(len(rows), columns, figsize=size, height_ratios=heights, squeeze=False, layout="constrained")
+    for axes, (group, quantities) in zip(grid, rows, strict=True):
+        for axis in axes[len(quantities) :]:
+            axis.set_axis_off()
+        for axis, quantity in zip(axes, quantities, strict=False):
+            _draw_panel(axis, results, list(shown[group]), quantity, marked)
+            axis.set_title(panels[quantity], fontsize=9)
+        axes[0].set_yticks(range(len(shown[group])), list(shown[group].values()), fontsize=8)
+        axes[0].set_ylabel(group, fontsize=9)
     canvas.suptitle(title, fontsize=10)
     canvas.savefig(figure, dpi=110)
     pyplot.close(canvas)
