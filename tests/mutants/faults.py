@@ -407,7 +407,7 @@ FAULTS = [
     ),
     Fault(
         "loss of masked volumes: two axes of the patches swapped",
-        "objectives/masked_image.py",
+        "core/patches.py",
         "cut.permute(0, 2, 4, 6, 1, 3, 5, 7)",
         "cut.permute(0, 4, 2, 6, 1, 3, 5, 7)",
         ("objectives/test_masked_image.py",),
