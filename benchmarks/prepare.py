@@ -24,6 +24,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 from PIL import Image
+from scipy.optimize import nnls
 
 from lingula.core.task_pool import LOCAL, Workers
 from lingula.data.phantom.source import PhantomSource
@@ -101,9 +102,9 @@ def growing_array(files: list[Path], out: Path, marks: tuple[int, ...]) -> dict[
 
 
 def law_of(spent: dict[int, float]) -> tuple[float, float]:
-    """Fit a N + b N² by least squares."""
+    """Fit a N + b N² by least squares, neither of them negative."""
     counts = np.array(list(spent), float)
-    (a, b), *_ = np.linalg.lstsq(np.stack([counts, counts**2], axis=1), np.array(list(spent.values())), rcond=None)
+    (a, b), _ = nnls(np.stack([counts, counts**2], axis=1), np.array(list(spent.values())))
     return float(a), float(b)
 
 
