@@ -30,6 +30,10 @@ class Cell:
     arm: str
     seed: int
 
+    def folder(self, runs: Path) -> Path:
+        """Return where its run goes."""
+        return runs / f"{self.arm.replace(', ', '-').replace(' ', '_')}-{self.seed}"
+
 
 @dataclass(frozen=True)
 class Number:

@@ -80,7 +80,7 @@ def work(cell: Cell, store: Path, runs: Path, changes: dict[str, Any], tasks: di
     config = recipe("colipri", "tiny", merged(changes, ARMS[cell.arm], placed))
     if not trained:
         config = config.model_copy(update={"optimisation": config.optimisation.model_copy(update={"steps": 1})})
-    run = runs / f"{cell.arm.replace(', ', '-').replace(' ', '_')}-{cell.seed}"
+    run = cell.folder(runs)
     busy = time.process_time()
     pretrain(config, run, overwrite=True)
     busy = (time.process_time() - busy) / config.optimisation.steps

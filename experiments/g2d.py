@@ -82,7 +82,7 @@ def work(cell: Cell, store: Path, runs: Path, budget: dict[str, Any], tasks: dic
     config = recipe(method, "sound", changes, merged(budget, tour.OWN[method], placed))
     if cell.arm in UNTRAINED:
         config = config.model_copy(update={"optimisation": config.optimisation.model_copy(update={"steps": 1})})
-    run = runs / f"{cell.arm.replace(', ', '-').replace(' ', '_')}-{cell.seed}"
+    run = cell.folder(runs)
     busy = time.process_time()
     pretrain(config, run, overwrite=True)
     busy = (time.process_time() - busy) / config.optimisation.steps

@@ -110,7 +110,7 @@ def work(cell: Cell, store: Path, runs: Path, budget: dict[str, Any], evaluation
     method, changes = ARMS[cell.arm]
     shared = {**budget, "data": {**budget["data"], "store": str(store)}, "runtime": {**budget["runtime"], "seed": cell.seed}}
     own = recipe(method, "sound", changes, recipe_values(demo.OWN[method], shared))
-    run = runs / f"{cell.arm.replace(', ', '-').replace(' ', '_')}-{cell.seed}"
+    run = cell.folder(runs)
     trained = cell.arm not in UNTRAINED
     if not trained:
         own = own.model_copy(update={"optimisation": own.optimisation.model_copy(update={"steps": 1})})
