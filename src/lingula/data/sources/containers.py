@@ -19,6 +19,7 @@ from lingula.data.sources.container_config import ContainerConfig
 from lingula.data.sources.csv_config import NONE, CsvConfig
 from lingula.data.sources.csv_regions import RegionTables
 from lingula.data.sources.csv_volumes import as_ct, read_or_quarantine
+from lingula.data.sources.listed import ListedStudies
 from lingula.data.sources.rows import RowReader
 from lingula.data.sources.shard_files import find_shards, split_in_name
 from lingula.data.sources.tables import Row, Table
@@ -45,7 +46,7 @@ class Sample:
     view: str = ""
 
 
-class ContainerStudies(ABC):
+class ContainerStudies(ListedStudies, ABC):
     """The samples of the shards below a folder as studies; a subclass lists samples and takes out images.
 
     What is left out is counted in `skipped`; columns that were found by an obvious name are in `taken`. What a sample says is
@@ -104,20 +105,6 @@ class ContainerStudies(ABC):
         Raises:
             UnreadableImage: It is not there, or the shard is damaged.
         """
-
-    def __iter__(self) -> Iterator[Study]:
-        return iter(self._studies)
-
-    def __len__(self) -> int:
-        return len(self._studies)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Travel to worker processes without the studies."""
-        return {**self.__dict__, "_studies": []}
-
-    def settings(self) -> dict[str, object]:
-        """Return the root, hashes of the shards' sizes and of all studies, what was left out, and the configuration."""
-        return dict(self._settings)
 
     def read(self, study: Study, image_index: int) -> Picture | Scan:
         """Read one image.

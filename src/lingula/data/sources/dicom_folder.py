@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from lingula.core.errors import UserError
 from lingula.core.files import sha256_of
@@ -19,12 +17,13 @@ from lingula.data.sources.csv_config import CsvConfig
 from lingula.data.sources.csv_regions import RegionTables
 from lingula.data.sources.dicom_config import DicomConfig
 from lingula.data.sources.dicom_headers import KEYS, NotTaken, files_below, header_leaks, read_row
+from lingula.data.sources.listed import ListedStudies
 from lingula.data.sources.rows import RowReader, check_named_columns
 from lingula.data.sources.tables import Row, Table, read_table
 from lingula.data.study import Picture, Study
 
 
-class DicomStudies(ABC):
+class DicomStudies(ListedStudies, ABC):
     """The images below a folder; studies by StudyInstanceUID, patients by PatientID; a subclass finds and reads the images.
 
     Files that are no such images are left out and counted in `skipped`. `leaks` holds tags that tell who a patient is.
@@ -38,6 +37,8 @@ class DicomStudies(ABC):
     Raises:
         UserError: The folder is missing or has no such image, or the table does not fit it.
     """
+
+    _heavy = ("_studies", "leaks")
 
     def __init__(
         self,
@@ -65,20 +66,6 @@ class DicomStudies(ABC):
             "dicom": self.config.model_dump(mode="json"),
             "columns": self.columns.model_dump(mode="json"),
         }
-
-    def __iter__(self) -> Iterator[Study]:
-        return iter(self._studies)
-
-    def __len__(self) -> int:
-        return len(self._studies)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Travel to worker processes without the studies."""
-        return {**self.__dict__, "_studies": [], "leaks": []}
-
-    def settings(self) -> dict[str, object]:
-        """Return the folder, hashes of all headers and of the table, what was skipped, and the configuration."""
-        return dict(self._settings)
 
     @abstractmethod
     def _scan(self) -> list[Row]:

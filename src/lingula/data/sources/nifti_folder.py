@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from lingula.core.errors import UserError
 from lingula.core.files import sha256_of
 from lingula.data.sources.csv_volumes import read_or_quarantine
 from lingula.data.sources.dicom_headers import files_below
+from lingula.data.sources.listed import ListedStudies
 from lingula.data.sources.nifti_config import NiftiFolderConfig
 from lingula.data.study import ImageReference, Scan, Study
 from lingula.data.volume_reader import NIFTI, OTHERS
 
 
-class NiftiFolderSource:
+class NiftiFolderSource(ListedStudies):
     """Every volume below a folder (.nii, .nii.gz, .nrrd, .mha, .mhd), told by its suffix; other files are counted in `skipped`.
 
     Args:
@@ -51,20 +50,6 @@ class NiftiFolderSource:
             "skipped": self.skipped,
             "folder": self.config.model_dump(mode="json"),
         }
-
-    def __iter__(self) -> Iterator[Study]:
-        return iter(self._studies)
-
-    def __len__(self) -> int:
-        return len(self._studies)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Travel to worker processes without the studies."""
-        return {**self.__dict__, "_studies": []}
-
-    def settings(self) -> dict[str, object]:
-        """Return the folder, a hash of all names, what was skipped, and the configuration."""
-        return dict(self._settings)
 
     def read(self, study: Study, image_index: int) -> Scan:
         """Read one volume.
