@@ -23,8 +23,9 @@ def evaluated(run: Path, store: Path, trained: bool, values: dict[str, Any]) -> 
     from lingula.evaluation.evaluate import evaluate
     from lingula.inference import load_model
 
-    model = load_model(run, "best" if trained else "initial")
-    results = evaluate(model, open_store(store), EvaluateConfig(store=store, **values), run / "evaluation", samples=False)
+    config = EvaluateConfig(store=store, **values)
+    model = load_model(run, "best" if trained else "initial", config.volumes)
+    results = evaluate(model, open_store(store), config, run / "evaluation", samples=False)
     return [
         Number(" · ".join(part for part in (task, row.metric, row.setting) if part), row.value, row.low, row.high)
         for task, result in results.items()

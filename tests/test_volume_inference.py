@@ -19,6 +19,8 @@ from lingula.cli import main
 from lingula.cli.show_masked import show_masked
 from lingula.core.errors import UserError
 from lingula.data.volume_store import VolumeStore
+from lingula.evaluation.config import EvaluateConfig, SeenOfVolumes
+from lingula.evaluation.evaluate import evaluate
 from lingula.evaluation.masked_pictures import fill_hidden
 from lingula.evaluation.volume_encoder import FillingEncoder
 from lingula.exchange import Colipri
@@ -83,8 +85,19 @@ def test_whole_windows_and_centre_are_what_they_say(model: VolumeModel, store: V
 
 
 def test_another_way_of_looking_is_another_cache(place: Path, model: VolumeModel) -> None:
-    fingerprints = {load_model(place / "run", seen=seen).fingerprint for seen in ("windows", "centre")} | {model.fingerprint}
-    assert len(fingerprints) == 3
+    """And left out, it is what the training validated with."""
+    ways: tuple[SeenOfVolumes, ...] = ("whole", "windows", "centre")
+    fingerprints = [load_model(place / "run", seen=seen).fingerprint for seen in ways]
+    assert len(set(fingerprints)) == 3
+    assert model.seen == model.run.config.crop.evaluation == "centre"
+    assert model.fingerprint == fingerprints[2]
+
+
+def test_an_evaluation_is_not_run_with_a_model_that_sees_something_else(place: Path, store: VolumeStore, tmp_path: Path) -> None:
+    config = EvaluateConfig(store=place / "store", volumes="windows")
+    with pytest.raises(UserError, match=r'to see volumes as centre, and the evaluation says windows.*seen="windows"'):
+        evaluate(load_model(place / "run"), store, config, tmp_path)
+    assert not any(tmp_path.iterdir())
 
 
 def test_prompts_are_compared_at_the_learned_temperature(model: VolumeModel, store: VolumeStore) -> None:

@@ -216,7 +216,7 @@ class Model(LoadedRun):
         return self.transform.evaluate(pixels).to(self.device, memory_format=torch.channels_last)
 
 
-def load_model(path: str | Path, checkpoint: str = "best", seen: SeenOfVolumes = "whole") -> Model | VolumeModel:
+def load_model(path: str | Path, checkpoint: str = "best", seen: SeenOfVolumes | None = None) -> Model | VolumeModel:
     """Load what a run folder holds, a model of radiographs or of CT volumes; of compared runs the default one.
 
     Args:

@@ -43,6 +43,7 @@ class VolumeModel(LoadedRun):
         checkpoint: `best` (by validation), `last` or `initial`.
         seen: What the encoder is shown of a volume: all of it at once (`whole`); all of it in windows of the training's crops
             that do not overlap, their tokens put together before pooling (`windows`); or the crop in the middle (`centre`).
+            None: what the training validated with, `crop.evaluation` of its configuration.
 
     Raises:
         UserError: The run has no such checkpoint.
@@ -50,13 +51,13 @@ class VolumeModel(LoadedRun):
 
     method: ColipriMethod
 
-    def __init__(self, run: Run, checkpoint: str = "best", seen: SeenOfVolumes = "whole") -> None:
+    def __init__(self, run: Run, checkpoint: str = "best", seen: SeenOfVolumes | None = None) -> None:
         super().__init__(run, checkpoint)
         self.storing = VolumeStoring(run.storing)
         self.orientation: str = run.storing.orientation
-        self.seen: SeenOfVolumes = seen
-        if seen != "whole":
-            self.fingerprint = sha256_of(self.fingerprint, seen)  # caches of embeddings go by it
+        self.seen: SeenOfVolumes = seen or run.config.crop.evaluation
+        if self.seen != "whole":
+            self.fingerprint = sha256_of(self.fingerprint, self.seen)  # caches of embeddings go by it
 
     def encode_image(
         self, images: Sequence[VolumeInput], seen: SeenOfVolumes | None = None

@@ -60,17 +60,27 @@ def test_a_training_crop_is_somewhere_in_its_volume(store: VolumeStore, row: int
     assert any(np.abs(windows[tuple(corner)] - crop).max() < 1e-6 for corner in corners)
 
 
-def test_every_place_is_as_likely_as_another(store: VolumeStore) -> None:
-    """12 of 24 voxels of the last volume but one: 13 places along each axis."""
-    hu = chest(SHAPES[6], 6) / 2000
-    crops = VolumeCrop(VolumeCropConfig(size=12, hu_range=(-2000, 2000)))
-    drawn = crops.train(store, [6] * 1300, [(0, 0, str(n)) for n in range(1300)])[:, 0].numpy()
+@pytest.mark.parametrize(("spread", "first", "last"), [(1.0, 0, 12), (0.5, 3, 9)])
+def test_every_place_is_as_likely_as_another(store: VolumeStore, spread: float, first: int, last: int) -> None:
+    """12 of 24 voxels of the last volume but one: 13 places along each axis, or the 7 in the middle of them."""
+    hu, count = chest(SHAPES[6], 6) / 2000, last - first + 1
+    crops = VolumeCrop(VolumeCropConfig(size=12, hu_range=(-2000, 2000), spread=spread))
+    drawn = crops.train(store, [6] * 100 * count, [(0, 0, str(n)) for n in range(100 * count)])[:, 0].numpy()
     windows = np.lib.stride_tricks.sliding_window_view(hu, (12, 12, 12))[..., 0, 0:2, 0:4].reshape(-1, 8)
     places = np.array([np.abs(windows - crop[0, 0:2, 0:4].ravel()).max(axis=1).argmin() for crop in drawn])
     for axis in range(3):
         counts = np.bincount(np.unravel_index(places, (13, 13, 13))[axis], minlength=13)
-        assert counts.min() > 60, "100 are expected; 60 would be four standard deviations away"
+        assert counts.sum() == counts[first : last + 1].sum()
+        assert counts[first : last + 1].min() > 60, "100 are expected; 60 would be four standard deviations away"
         assert counts.max() < 140
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 7), st.tuples(*[st.integers(3, 60)] * 3))
+def test_without_spread_training_sees_what_evaluation_sees(store: VolumeStore, row: int, size: tuple[int, int, int]) -> None:
+    """Longer or shorter than the volume, even or odd."""
+    crops = VolumeCrop(VolumeCropConfig(size=size, spread=0))
+    assert torch.equal(crops.train(store, [row], [(0, 0, "s")]), crops.evaluate(store, [row]))
 
 
 def test_a_draw_depends_on_its_key_alone(store: VolumeStore) -> None:

@@ -117,11 +117,13 @@ class VolumeCrop:
         return np.ascontiguousarray(self._mirrored(crop, draw))
 
     def _placed(self, there: tuple[int, ...], draw: NDArray[np.float64]) -> tuple[Numbers, tuple[int, int, int]]:
-        """Draw where the crop begins, every place alike; along an axis that is too short the volume is in the middle."""
-        shape = self.config.shape
+        """Draw where the crop begins, every allowed place alike; along an axis that is too short the volume is in the middle."""
+        shape, spread = self.config.shape, self.config.spread
         room = np.array(there, np.int64) - np.array(shape, np.int64)
-        start = np.floor(draw[:3] * (np.maximum(room, 0) + 1)).astype(np.int64)
-        return np.where(room < 0, _middle(room), start), shape
+        middle, room = _middle(room), np.maximum(room, 0)
+        before, behind = np.rint(spread * middle), np.rint(spread * (room - middle))
+        start = middle - before + np.floor(draw[:3] * (before + behind + 1))
+        return np.where(room > 0, start, middle).astype(np.int64), shape
 
     def _fixed(self, there: tuple[int, int, int]) -> tuple[Numbers, tuple[int, int, int]]:
         shape = self.config.shape

@@ -19,6 +19,11 @@ class VolumeCropConfig(Config):
     """Voxels of a crop along all axes, or along x, y and z. Where the volume is smaller, its own minimum is padded about it."""
     hu_range: tuple[float, float] = (-1000.0, 1000.0)
     """Hounsfield units that become -1 and 1; what lies outside is clamped."""
+    spread: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """How far from the middle a crop may lie in training, as a share of the room there is; 0: always in the middle.
+
+    What an encoder knows of places it counts from the crop's corner. Where evaluation sees the middle and a patch is much of a
+    chest, crops from anywhere show it another chest."""
     flip: tuple[Chance, Chance, Chance] = (0.0, 0.0, 0.0)
     """Chance, in training, that x, y, z are mirrored; by default never: left and right matter in a chest."""
     shift: Annotated[float, Field(ge=0)] = 0.0

@@ -74,6 +74,7 @@ def evaluate(
     config = with_protocol(config)
     results: dict[str, TaskResult] = {}
     _check_kind(store, config)
+    _check_seen(encoder, store, config)
     write_json(folder / DATA, data_counts(store))
     for name in config.task:
         run = task(name)
@@ -93,10 +94,18 @@ def evaluate(
     return results
 
 
+def _check_seen(encoder: Encoder, store: StoreTable, config: EvaluateConfig) -> None:
+    """Refuse a model that was loaded to be shown something else of CT volumes than the configuration says."""
+    seen = getattr(encoder, "seen", config.volumes)
+    if isinstance(store, VolumeStore) and config.volumes not in (None, seen):
+        problem = f"the model was loaded to see volumes as {seen}, and the evaluation says {config.volumes}"
+        raise UserError(problem, f'Load it so: load_model(run, seen="{config.volumes}").')
+
+
 def _check_kind(store: StoreTable, config: EvaluateConfig) -> None:
     """Refuse tasks and options that are for the other kind of images."""
     if not isinstance(store, VolumeStore):
-        if config.volumes != "whole":
+        if config.volumes is not None:
             raise UserError(f"--volumes is for CT, and store {store.name} holds radiographs", "Leave it out.")
         return
     left = [name for name in config.task if name not in ON_VOLUMES]
