@@ -67,6 +67,11 @@ def arguments(description: str | None, arms: Iterable[str]) -> argparse.Argument
     return parser
 
 
+def in_order(first: Sequence[str], arms: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
+    """Return the arms named first with every seed, then the others seed by seed."""
+    return [Cell(arm, seed) for early in (True, False) for seed in seeds for arm in arms if (arm in first) == early]
+
+
 def prepare_phantom(store: Path, studies: dict[str, int], size: int) -> None:
     """Make the phantom's store, or take the one that is there."""
     from lingula.data.phantom.source import PhantomSource

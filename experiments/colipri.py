@@ -4,7 +4,8 @@
     .venv/bin/python experiments/colipri.py --summary           prints the tables and draws docs/results/colipri.png
     .venv/bin/python experiments/colipri.py --only c crm --seeds 0 --minutes 30
 
-The order is seed by seed; an interrupted queue goes on where it stopped. Volumes without text are those of other patients.
+The order is: the objectives with every seed, then what else is varied, seed by seed. An interrupted queue goes on where it stopped.
+Volumes without text are those of other patients.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cells import Cell, Number, arguments, run_queue
+from cells import Cell, Number, arguments, in_order, run_queue
 from panels import draw
 from scores import evaluated, tables
 
@@ -43,6 +44,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "random": C,
 }
 """Arm to what differs from the recipe `tiny`, which trains on what reports affirm; `random` is scored before training."""
+MAIN = ("c", "cr", "cm", "crm", "random")
 UNTRAINED = ("random",)
 TASKS: dict[str, Any] = {
     "task": ("zero-shot", "probe", "retrieve", "segment", "generate"),
@@ -124,7 +126,7 @@ def main() -> None:
         prepare(STORE, STUDIES, seed=0)
         prepare(MORE, OTHERS, seed=1)
         job = partial(work, store=STORE, runs=RUNS, changes={}, tasks={})
-        run_queue([Cell(arm, seed) for seed in chosen.seeds for arm in chosen.only], job, RESULTS, chosen.workers, chosen.minutes)
+        run_queue(in_order(MAIN, chosen.only, chosen.seeds), job, RESULTS, chosen.workers, chosen.minutes)
     show()
 
 

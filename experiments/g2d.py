@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cells import Cell, Number, arguments, prepare_phantom, read, run_queue
+from cells import Cell, Number, arguments, in_order, prepare_phantom, read, run_queue
 from panels import draw
 from scores import evaluated, tables
 
@@ -92,12 +92,6 @@ def work(cell: Cell, store: Path, runs: Path, budget: dict[str, Any], tasks: dic
     return [*numbers, *([Number("CPU seconds per step", busy)] if cell.arm not in UNTRAINED else [])]
 
 
-def cells(arms: list[str], seeds: list[int]) -> list[Cell]:
-    """The methods with every seed, then the ablations seed by seed."""
-    main = [Cell(arm, seed) for seed in seeds for arm in arms if arm in MAIN]
-    return main + [Cell(arm, seed) for seed in seeds for arm in arms if arm not in MAIN]
-
-
 SHOWN = {
     "zero-shot": ("AUROC",),
     "probe": ("AUROC",),
@@ -139,7 +133,7 @@ def main() -> None:
     if not chosen.summary:
         prepare_phantom(STORE, tour.STUDIES, tour.SIZE)
         job = partial(work, store=STORE, runs=RUNS, budget=BUDGET, tasks=TASKS)
-        run_queue(cells(chosen.only, chosen.seeds), job, RESULTS, chosen.workers, chosen.minutes)
+        run_queue(in_order(MAIN, chosen.only, chosen.seeds), job, RESULTS, chosen.workers, chosen.minutes)
     show()
 
 

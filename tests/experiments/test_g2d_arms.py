@@ -56,7 +56,7 @@ def test_an_ablation_changes_one_thing(experiment: Any, arm: str, changed: dict[
 
 
 def test_methods_come_before_ablations(experiment: Any) -> None:
-    cells = experiment.cells(list(experiment.ARMS), [0, 1, 2])
+    cells = experiment.in_order(experiment.MAIN, list(experiment.ARMS), [0, 1, 2])
     main = [cell.arm in experiment.MAIN for cell in cells]
     assert main == [True] * 12 + [False] * (len(cells) - 12)
     assert len(set(cells)) == 3 * len(experiment.ARMS)

@@ -33,7 +33,7 @@ LEAST_FALL = {"contrastive": 0.1, "opposite": 0.04, "report": 1.0, "masked": 0.1
 
 
 def test_four_objectives_are_learned_within_a_minute(tmp_path: Path) -> None:
-    place = make_ct_store(tmp_path / "store", train=800, val=BATCH, spacing=12.0)
+    place = make_ct_store(tmp_path / "store", train=2000, val=BATCH, spacing=12.0)
     run = Run(pretrain(recipe("colipri", "tiny", merged(ONE_MINUTE, {"data": {"store": place}})), tmp_path / "run"))
     logged = [entry for entry in run.metrics() if "loss" in entry]
     fallen = {term: logged[0][f"loss/{term}"] - logged[-1][f"loss/{term}"] for term in LEAST_FALL}

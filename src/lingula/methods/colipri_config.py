@@ -85,14 +85,14 @@ _M: dict[str, Any] = {"method": {"masked_weight": 1.0}}
 
 _TINY: dict[str, Any] = {
     "method": {
-        "encoder": {"embed_dim": 96, "depth": 2, "num_heads": 4, "patch_size": 16, "drop_path": 0.0},
+        "encoder": {"embed_dim": 96, "depth": 2, "num_heads": 4, "patch_size": 16, "layer_scale": 1.0, "drop_path": 0.0},
         "image_pooler_heads": 4,
         "text_pooler_heads": 4,
         "opposite_slots": 4,
         "report_decoder": {"width": 64, "layers": 1, "heads": 4, "max_tokens": 96},
     },
     "data": {"text_view": "affirmed"},
-    "crop": {"size": 48},
+    "crop": {"size": 48, "spread": 0.0, "hu_range": (-1000, 200)},
     "text_encoder": {"name": "small", "small": {"layers": 0, "width": 96, "vocabulary": 1000}},
     "optimisation": {"steps": 600, "batch_size": 64, "micro_batch_size": None, "learning_rate": 2e-3, "warmup": 0.1},
     "runtime": {"precision": "fp32", "log_every": 20, "validate_every": 200, "checkpoint_every": 10_000},
@@ -109,5 +109,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 Of the reconstructions of a study one meets its report in each epoch. The encoders are those of the released model. Crop, batch,
 learning rate and schedule are ours; weight decay and clipping are those of nnSSL, which COLIPRI builds on. `tiny` is all of it
-(crm) in a size for two processor cores, wholly ours.
+(crm) in a size for two processor cores, wholly ours: its few patches are large, so its crops lie in the middle, where a patch is always
+about the same part of the chest, and its Hounsfield range is that of lungs and soft tissue (docs/how-to/colipri.md has what it brings).
 """
