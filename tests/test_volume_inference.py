@@ -129,9 +129,9 @@ def test_tasks_page_and_embeddings_from_the_command_line(place: Path, capsys: py
         result = json.loads((place / "run/evaluation" / task / "result.json").read_text())
         assert result["rows"]
         assert result["phantom"] is True
-    assert json.loads((place / "run/evaluation/zero-shot/result.json").read_text())["protocol"]["prompt source"].startswith(
-        "phantom"
-    )
+    protocol = json.loads((place / "run/evaluation/zero-shot/result.json").read_text())["protocol"]
+    assert protocol["prompt source"].startswith("phantom")
+    assert protocol["volumes"] == "centre"
     main(["report", run, "--out", str(place / "report.html")])
     page = (place / "report.html").read_text()
     assert "RAS (x, y, z run to the right, front, head)" in page

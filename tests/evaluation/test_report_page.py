@@ -296,6 +296,19 @@ def test_terminal_tables_fit_and_tell_chance_ceiling_and_differences(runs: list[
     assert any("clip − its initial weights" in line for line in lines)
 
 
+def test_intervals_are_told_only_where_there_are_some(runs: list[RunView]) -> None:
+    result = runs[0].results["zero-shot"]
+    bare = result.model_copy(update={"rows": [row.model_copy(update={"low": None, "high": None}) for row in result.rows]})
+    for results, told in (({"zero-shot": result}, True), ({"zero-shot": bare}, False)):
+        view = dataclasses.replace(runs[0], results=results, differences={})
+        page, console = render_report([view]), Console(width=100, record=True, file=io.StringIO())
+        print_tables([view], console)
+        section = page[page.index('<h2 id="zero-shot">') :]
+        assert ("Intervals: 95 %, bootstrap over patients." in section) == told
+        assert ("AUROC, 95 % interval" in section) == told
+        assert ("Intervals" in console.export_text()) == told
+
+
 def test_cells() -> None:
     assert cell(None) == "–"
     assert cell(ResultRow(metric="AUROC", value=0.8124, low=0.7, high=0.9)) == "0.812 [0.70, 0.90]"

@@ -165,7 +165,8 @@ def finding_bars(
     axis.set_ylim(len(labels) - 0.5, -0.5)
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
-    axis.set_xlabel(f"{metric}, 95 % interval" + ("; dashed: chance" if metric == "AUROC" else ""))
+    told = [metric, *(["95 % interval"] if any(result.has_intervals for result in results.values()) else [])]
+    axis.set_xlabel(", ".join(told) + ("; dashed: chance" if metric == "AUROC" else ""))
     _legend(figure, {name: look[name] for name in results})
     best = "; ".join(f"{name} {row.value:.3f}" for name, row in rows.get(MACRO, rows[labels[0]]).items())
     return figure_svg(figure, f"bars-{slug(task)}-{slug(setting)}", f"{metric} per finding, {task} {setting}. Mean: {best}.")

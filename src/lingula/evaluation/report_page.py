@@ -134,7 +134,7 @@ def task_section(task: str, runs: Sequence[RunView]) -> dict[str, Any]:
         "bars_setting": PHRASE if task == "ground" else setting_name(task, setting) if setting else "",
         "roc": figures.roc_curves(results, look) if classify and len(any_result.settings) == 1 else "",
         "spectrum": figures.singular_spectra(results, look) if task == "geometry" else "",
-        "intervals": INTERVALS.get(task, "bootstrap over patients"),
+        "intervals": INTERVALS.get(task, "bootstrap over patients") if any(r.has_intervals for r in results.values()) else "",
         "calibration": figures.calibration_curves(task, curves, look),
         "calibration_errors": figures.calibration_errors(curves),
         "phantom": any(result.phantom for result in results.values()),

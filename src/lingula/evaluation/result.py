@@ -67,6 +67,11 @@ class TaskResult(Config):
     _pictures: Sequence[Picture] | None = PrivateAttr(default=None)
     _folder: Path | None = PrivateAttr(default=None)
 
+    @property
+    def has_intervals(self) -> bool:
+        """Whether any number has an interval."""
+        return any(row.low is not None for row in self.rows)
+
     def with_predictions(self, predictions: pa.Table) -> TaskResult:
         """Attach the predictions; they are saved beside the numbers."""
         self._predictions = predictions

@@ -230,7 +230,7 @@ def print_tables(runs: Sequence[RunView], console: Console | None = None, detail
         console.print(table_for(task, runs, detail))
     for line in difference_lines(runs):
         console.print(line, highlight=False, markup=False)
-    if tasks_of(runs):
+    if any(result.has_intervals for run in runs for result in run.results.values()):
         console.print("Intervals: 95 %, bootstrap over patients; differences are paired.", style="dim")
     if any(run.phantom for run in runs):
         console.print("Phantom numbers: synthetic patients, not a claim about people.", style="bold")

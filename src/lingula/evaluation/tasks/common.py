@@ -12,6 +12,7 @@ import pyarrow as pa
 from lingula.core.errors import UserError
 from lingula.core.types import RowNumbers
 from lingula.data.store_table import StoreTable
+from lingula.data.volume_store import VolumeStore
 from lingula.evaluation.arrays import ImageScores, PerFinding
 from lingula.evaluation.cohort import choose_findings, folds_by_patient, is_phantom, select_rows, subgroups, targets
 from lingula.evaluation.config import EvaluateConfig
@@ -179,6 +180,8 @@ def make_result(
 ) -> TaskResult:
     """Pack numbers with the protocol that every task has in common."""
     common = {"options": config.options(task), "where": list(config.where), "bootstrap": config.bootstrap, "seed": config.seed}
+    if isinstance(store, VolumeStore):
+        common["volumes"] = getattr(encoder, "seen", None)
     return TaskResult(
         task=task,
         encoder=encoder.name,
