@@ -4,8 +4,8 @@
     .venv/bin/python experiments/colipri.py --summary           prints the tables and draws docs/results/colipri.png
     .venv/bin/python experiments/colipri.py --only c crm --seeds 0 --minutes 30
 
-The order is: the objectives with every seed, then what else is varied, seed by seed. An interrupted queue goes on where it stopped.
-Volumes without text are those of other patients.
+The order is: the objectives with every seed, then what else is varied, seed by seed. An interrupted queue goes on where it
+stopped. Volumes without text are those of other patients.
 """
 
 from __future__ import annotations

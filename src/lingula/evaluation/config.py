@@ -35,8 +35,8 @@ class EvaluateConfig(Config):
     task: tuple[TaskName, ...] = ("zero-shot", "probe", "retrieve")
     """Which tasks to run."""
     volumes: SeenOfVolumes | None = None
-    """What is shown of a CT volume: all of it, all of it in windows of the training's crops, or the crop in the middle; None: what
-    the training validated with (`crop.evaluation` of the run)."""
+    """What is shown of a CT volume: all of it, all of it in windows of the training's crops, or the crop in the middle; None:
+    what the training validated with (`crop.evaluation` of the run)."""
     split: Literal["train", "val", "test"] = "test"
     """Split whose rows are scored; thresholds and hyper-parameters always come from val."""
     label: tuple[str, ...] = ()

@@ -109,6 +109,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 Of the reconstructions of a study one meets its report in each epoch. The encoders are those of the released model. Crop, batch,
 learning rate and schedule are ours; weight decay and clipping are those of nnSSL, which COLIPRI builds on. `tiny` is all of it
-(crm) in a size for two processor cores, wholly ours: its few patches are large, so its crops lie in the middle, where a patch is always
-about the same part of the chest, and its Hounsfield range is that of lungs and soft tissue (docs/how-to/colipri.md has what it brings).
+(crm) in a size for two processor cores, wholly ours. Its patches are large, so its crops lie in the middle, where a patch is
+always about the same part of the chest, and its Hounsfield range is that of lungs and soft tissue (docs/how-to/colipri.md).
 """
