@@ -100,6 +100,34 @@ def test_an_evaluation_is_not_run_with_a_model_that_sees_something_else(place: P
     assert not any(tmp_path.iterdir())
 
 
+def test_tokens_are_computed_once_and_the_best_probe_of_validation_is_scored(place: Path, model: VolumeModel) -> None:
+    run, common = str(place / "run"), ["--store", str(place / "store"), "--task", "token-probe", "--bootstrap", "0"]
+    small = ["--fraction", "0.5", "1.0", "--draws", "2", "--token-probe.steps", "20", "--token-probe.rates", "0.1", "0.01"]
+    main(["evaluate", run, *common, *small])
+    told = json.loads((place / "run/evaluation/token-probe/result.json").read_text())
+    quality = told["protocol"]["macro AUPRC on validation"]
+    assert list(quality) == ["50 %, fit 1", "50 %, fit 2", "100 %, fit 1"]
+    for fit in quality.values():
+        assert len(fit) == 10
+    best = max(quality["100 %, fit 1"], key=quality["100 %, fit 1"].__getitem__)
+    assert f"100 % of labels: 1 fits, the best on validation: {best}." in told["notes"]
+    assert told["protocol"]["tokens"] == "8 of 24 features"
+    (folder,) = (place / "run/evaluation/tokens").iterdir()
+    kept, store = np.load(folder / "tokens.npy"), VolumeStore.open(place / "store")
+    assert kept.dtype == np.float16
+    np.testing.assert_allclose(kept[[2, 5]].mean(axis=1), model.embed_rows(store, np.array([2, 5]))[0], atol=2e-3)
+    written = (folder / "done.npy").stat().st_mtime_ns
+    main(["evaluate", run, *common, *small, "--fraction", "1.0"])
+    assert (folder / "done.npy").stat().st_mtime_ns == written
+
+
+def test_whole_volumes_of_different_sizes_have_no_common_tokens(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", str(place / "run"), "--store", str(place / "store"), "--task", "token-probe", "--volumes", "whole"])
+    assert stop.value.code == 2
+    assert "different numbers of tokens. Show crops, which all have one size: --volumes centre." in capsys.readouterr().err
+
+
 def test_prompts_are_compared_at_the_learned_temperature(model: VolumeModel, store: VolumeStore) -> None:
     matches = model.predict(store.volume(1), PROMPTS)
     cosines = model.encode_text([match.prompt for match in matches]) @ model.encode_image([store.volume(1)])[0]

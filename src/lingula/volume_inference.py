@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,11 +14,12 @@ from jaxtyping import Float
 
 from lingula.core.errors import UserError
 from lingula.core.files import sha256_of
-from lingula.core.types import RowNumbers, Volumes
+from lingula.core.types import RowNumbers, VolumeGrid, Volumes
 from lingula.data.volume_crop import VolumeCrop
 from lingula.data.volume_reader import Volume, read_volume
 from lingula.data.volume_storing import VolumeStoring
 from lingula.data.volumes_in_memory import ReadableVolumes, VolumesInMemory
+from lingula.evaluation.arrays import EncodedTokens
 from lingula.evaluation.config import SeenOfVolumes
 from lingula.evaluation.volume_encoder import HiddenFiller, ReportWriter, VolumeTrainable
 from lingula.loaded import LoadedRun
@@ -83,6 +84,20 @@ class VolumeModel(LoadedRun):
         self._check_storing(store)
         return self._embed(store, [int(row) for row in rows], self.seen)
 
+    def embed_tokens(self, store: VolumeStore, rows: RowNumbers) -> EncodedTokens:
+        """All tokens of volumes of a store, `rows tokens features`, before projection and pooling.
+
+        Raises:
+            UserError: What is seen of the volumes has different sizes; the store's orientation or voxel size is not that of the
+                training.
+        """
+        self._check_storing(store)
+        tokens = [grid.flatten(2).transpose(1, 2).float().cpu().numpy() for grid in self._grids(store, rows.tolist(), self.seen)]
+        if len({each.shape for each in tokens}) > 1:
+            problem = f"shown as {self.seen}, volumes of store {store.path} have different numbers of tokens"
+            raise UserError(problem, "Show crops, which all have one size: --volumes centre.")
+        return np.concatenate(tokens)
+
     def volume_trainable(self, store: VolumeStore) -> VolumeTrainable:
         """Return a copy of the volume encoder, for segmentation.
 
@@ -136,16 +151,23 @@ class VolumeModel(LoadedRun):
         return self.storing(image if isinstance(image, Volume) else read_volume(image))
 
     def _embed(self, volumes: ReadableVolumes, rows: Sequence[int], seen: SeenOfVolumes) -> tuple[np.ndarray, np.ndarray]:
-        """One volume at a time: they differ in shape, and one may fill the memory."""
-        crop = self._crop(seen)
+        """Mean tokens and pooled vectors."""
         features, latents = [], []
-        with torch.inference_mode():
-            for row in rows:
-                shown = crop.load(volumes, [row], None).to(self.device)
-                pooled, projected = self.method.features_and_latents(shown, self._window(shown) if seen == "windows" else None)
-                features.append(pooled.float().cpu().numpy())
-                latents.append(projected.float().cpu().numpy())
+        for grid in self._grids(volumes, rows, seen):
+            with torch.inference_mode():
+                pooled, projected = self.method.pooled_and_latents(grid)
+            features.append(pooled.float().cpu().numpy())
+            latents.append(projected.float().cpu().numpy())
         return np.concatenate(features), np.concatenate(latents)
+
+    def _grids(self, volumes: ReadableVolumes, rows: Sequence[int], seen: SeenOfVolumes) -> Iterator[VolumeGrid]:
+        """Tokens of one volume at a time: they differ in shape, and one may fill the memory."""
+        crop = self._crop(seen)
+        for row in rows:
+            shown = crop.load(volumes, [row], None).to(self.device)
+            with torch.inference_mode():
+                grid = self.method.image_encoder.features(shown, self._window(shown) if seen == "windows" else None)
+            yield grid
 
     def _crop(self, seen: SeenOfVolumes) -> VolumeCrop:
         """What is read of a volume to be shown so."""

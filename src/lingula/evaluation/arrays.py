@@ -42,6 +42,9 @@ HeatMaps: TypeAlias = Float[np.ndarray, "maps height width"]
 """Maps on the pixels of an image."""
 HeatMap: TypeAlias = Float[np.ndarray, "height width"]
 
+EncodedTokens: TypeAlias = Float[np.ndarray, "images tokens features"]
+"""All tokens of an encoder, before projection and pooling."""
+
 Similarity: TypeAlias = Float[np.ndarray, "queries items"]
 Right: TypeAlias = Bool[np.ndarray, "queries items"]
 

@@ -13,9 +13,20 @@ from lingula.evaluation.detect_config import DetectConfig
 from lingula.evaluation.generate_config import GenerateConfig
 from lingula.evaluation.ground_config import GroundConfig
 from lingula.evaluation.segment_config import SegmentConfig
+from lingula.evaluation.token_probe_config import TokenProbeConfig
 
 TaskName = Literal[
-    "zero-shot", "probe", "fine-tune", "retrieve", "geometry", "supervised", "segment", "detect", "ground", "generate"
+    "zero-shot",
+    "probe",
+    "token-probe",
+    "fine-tune",
+    "retrieve",
+    "geometry",
+    "supervised",
+    "segment",
+    "detect",
+    "ground",
+    "generate",
 ]
 SeenOfVolumes = Literal["whole", "windows", "centre"]
 """What an encoder is shown of a CT volume: all of it, all of it window by window, or the crop in the middle."""
@@ -67,6 +78,8 @@ class EvaluateConfig(Config):
     """0: the store's splits; k: k-fold by patient over all rows (test, next fold validation, rest training)."""
     regularisation: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
     """Values of C (inverse L2 penalty) among which the probe chooses on validation."""
+    token_probe: TokenProbeConfig = TokenProbeConfig()
+    """Probes on all tokens of a volume."""
     fine_tune_steps: int = Field(default=300, ge=1)
     """Most steps of fine-tuning."""
     fine_tune_batch: int = Field(default=64, ge=2)

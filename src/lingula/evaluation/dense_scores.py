@@ -13,8 +13,8 @@ from lingula.core.types import RowNumbers
 from lingula.data.store import Store
 from lingula.evaluation.arrays import AttentionGrids, DenseLatents, FindingLatents, ImageScores
 from lingula.evaluation.config import DenseScores
-from lingula.evaluation.embeddings import blocks
 from lingula.evaluation.encoder import GroundingEncoder
+from lingula.evaluation.row_cache import blocks
 
 CellScores: TypeAlias = Float[np.ndarray, "images directions cells"]
 
@@ -43,7 +43,7 @@ def dense_scores(
         UserError: Attention is asked for and the model has none.
     """
     parts: dict[DenseScores, list[ImageScores]] = {kind: [] for kind in kinds}
-    for block in blocks(rows, name):
+    for block in blocks(rows, f"embedding images with {name}"):
         pixels = [store.pixels(int(row)) for row in block]
         attention = encoder.attention_pixels(pixels) if "dense-attention" in kinds else None
         if attention is None and "dense-attention" in kinds:

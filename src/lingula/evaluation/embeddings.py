@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lingula.core.files import atomic_file, sha256_of
-from lingula.core.progress import ProgressBar
+from lingula.core.files import sha256_of
 from lingula.data.store_table import StoreTable
 from lingula.evaluation.arrays import EncodedFeatures, EncodedLatents
 from lingula.evaluation.encoder import Encoder, embed_block
-
-BLOCK = 128
-"""Images handed to the encoder at once."""
-SAVE_EVERY = 16
-"""Blocks between two records of what is done."""
+from lingula.evaluation.row_cache import RowCache, blocks
 
 
 @dataclass(frozen=True)
@@ -54,65 +48,16 @@ def embed(encoder: Encoder, store: StoreTable, rows: np.ndarray, cache: Path | N
         rows: Row numbers; duplicates count once.
         cache: Folder of the cache; None: nothing is kept.
     """
-    rows = np.unique(rows)
+    rows, label = np.unique(rows), f"embedding images with {encoder.name}"
     if cache is None:
-        parts = [embed_block(encoder, store, block) for block in blocks(rows, encoder.name)]
-        features, latents = (np.concatenate([part[i] for part in parts]) for i in range(2))
-        return ImageEmbeddings(features.astype(np.float32), latents.astype(np.float32), rows)
-    folder = cache / "embeddings" / sha256_of(encoder.fingerprint, store.fingerprint)[:16]
-    done = _read_done(folder, len(store))
-    missing = rows[~done[rows]]
-    if len(missing):
-        _fill(encoder, store, missing, folder, done)
-    features, latents = (np.load(folder / f"{name}.npy", mmap_mode="r")[rows] for name in ("features", "latents"))
-    return ImageEmbeddings(features, latents, rows)
+        parts = [embed_block(encoder, store, block) for block in blocks(rows, label)]
+        features, latents = (np.concatenate([part[i] for part in parts]).astype(np.float32) for i in range(2))
+        return ImageEmbeddings(features, latents, rows)
+    kept = RowCache(folder_of(cache, "embeddings", encoder, store), ("features", "latents"), len(store))
+    features, latents = kept.with_rows(rows, lambda block: embed_block(encoder, store, block), label)
+    return ImageEmbeddings(features[rows], latents[rows], rows)
 
 
-def _read_done(folder: Path, rows: int) -> np.ndarray:
-    """Read which rows are on disk: none where there is no cache yet."""
-    path = folder / "done.npy"
-    done: np.ndarray = np.load(path) if path.is_file() else np.zeros(rows, bool)
-    return done
-
-
-def _fill(encoder: Encoder, store: StoreTable, missing: np.ndarray, folder: Path, done: np.ndarray) -> None:
-    """Embed the missing rows into the arrays on disk; a row counts as done only after its numbers are flushed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays: list[np.memmap[tuple[int, int], np.dtype[np.float32]]] = []
-    for index, block in enumerate(blocks(missing, encoder.name)):
-        values = embed_block(encoder, store, block)
-        if not arrays:
-            fresh = not done.any()
-            paths = folder / "features.npy", folder / "latents.npy"
-            arrays = [_open(path, (len(store), v.shape[1]), fresh) for path, v in zip(paths, values, strict=True)]
-        for array, value in zip(arrays, values, strict=True):
-            array[block] = value
-        done[block] = True
-        if index % SAVE_EVERY == SAVE_EVERY - 1:
-            _record(folder, arrays, done)
-    _record(folder, arrays, done)
-
-
-def _open(path: Path, shape: tuple[int, int], fresh: bool) -> np.memmap[tuple[int, int], np.dtype[np.float32]]:
-    if fresh and shape[1] == 0:
-        np.save(path, np.zeros(shape, np.float32))
-    if shape[1] == 0:
-        return np.load(path)  # type: ignore[no-any-return]
-    return np.lib.format.open_memmap(path, mode="w+" if fresh else "r+", dtype=np.float32, shape=shape)
-
-
-def _record(folder: Path, arrays: list[np.memmap[tuple[int, int], np.dtype[np.float32]]], done: np.ndarray) -> None:
-    for array in arrays:
-        if isinstance(array, np.memmap):
-            array.flush()
-    with atomic_file(folder / "done.npy") as temporary, temporary.open("wb") as file:
-        np.save(file, done)
-
-
-def blocks(rows: np.ndarray, name: str) -> Iterator[np.ndarray]:
-    """Cut rows into blocks that are handed to the encoder at once, with a progress bar."""
-    with ProgressBar(f"embedding images with {name}", len(rows)) as bar:
-        for start in range(0, len(rows), BLOCK):
-            block = rows[start : start + BLOCK]
-            yield block
-            bar.advance(len(block))
+def folder_of(cache: Path, what: str, encoder: Encoder, store: StoreTable) -> Path:
+    """Return where a kind of what an encoder makes of a store is kept."""
+    return cache / what / sha256_of(encoder.fingerprint, store.fingerprint)[:16]

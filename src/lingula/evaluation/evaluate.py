@@ -22,6 +22,7 @@ from lingula.evaluation.samples import collect_samples, save_samples
 TASKS = {
     "zero-shot": "lingula.evaluation.tasks.zero_shot",
     "probe": "lingula.evaluation.tasks.probe",
+    "token-probe": "lingula.evaluation.tasks.token_probe",
     "fine-tune": "lingula.evaluation.tasks.fine_tune",
     "segment": "lingula.evaluation.tasks.segment",
     "detect": "lingula.evaluation.tasks.detect",
@@ -33,7 +34,7 @@ TASKS = {
 }
 """Task to the module that holds its `run`; a new task is one line here."""
 
-ON_VOLUMES = {"zero-shot", "probe", "retrieve", "geometry", "segment", "generate"}
+ON_VOLUMES = {"zero-shot", "probe", "token-probe", "retrieve", "geometry", "segment", "generate"}
 """Tasks that run on CT volumes."""
 
 Task = Callable[[Encoder, StoreTable, EvaluateConfig, Path | None], TaskResult]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 RESULT = "result.json"
 PREDICTIONS = "predictions.parquet"
-CLASSIFICATION = ("zero-shot", "probe", "fine-tune", "supervised")
+CLASSIFICATION = ("zero-shot", "probe", "token-probe", "fine-tune", "supervised")
 """Tasks that score findings in images."""
 RANKING = ("retrieve",)
 """Tasks that rank a gallery."""

@@ -18,6 +18,7 @@ WIDTH = 100
 HEADLINES = {
     "zero-shot": ("AUROC", "AUPRC", "F1", "MCC"),
     "probe": ("AUROC", "AUPRC"),
+    "token-probe": ("AUROC", "AUPRC", "F1"),
     "fine-tune": ("AUROC", "AUPRC"),
     "geometry": ("effective rank", "mean correlation", "uniformity", "alignment", "Fisher ratio"),
     "supervised": ("AUROC", "AUPRC", "F1", "MCC"),
@@ -27,6 +28,7 @@ HEADLINES = {
 TITLES = {
     "zero-shot": "Zero-shot classification",
     "probe": "Linear probe",
+    "token-probe": "Probe on the tokens",
     "fine-tune": "Fine-tuning",
     "supervised": "Supervised classification",
     "retrieve": "Retrieval",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from lingula.core.batch import Tokens
+from lingula.core.types import RowNumbers
+from lingula.evaluation.arrays import EncodedTokens
 
 if TYPE_CHECKING:
     from lingula.data.volume_crop import VolumeCrop
@@ -39,6 +41,19 @@ class VolumeTrainableEncoder(Protocol):
 
         Raises:
             UserError: The store's volumes are stored otherwise than those of the training.
+        """
+        ...
+
+
+@runtime_checkable
+class TokenEncoder(Protocol):
+    """A model that gives the tokens of its volume encoder."""
+
+    def embed_tokens(self, store: VolumeStore, rows: RowNumbers) -> EncodedTokens:
+        """Return all tokens of some volumes, before projection and pooling.
+
+        Raises:
+            UserError: The volumes have different numbers of tokens, or are stored otherwise than those of the training.
         """
         ...
 

@@ -166,9 +166,12 @@ class ColipriMethod(Method):
         """Mean of the encoder's tokens, before projection."""
         return self.image_encoder.features(images).mean(dim=(2, 3, 4))
 
-    def features_and_latents(self, images: Volumes, window: tuple[int, int, int] | None = None) -> tuple[ImageFeatures, Latents]:
-        """Mean token, and the pooled vector in the shared space, L2-normalised; with a window, of each window's tokens."""
-        features = self.image_encoder.features(images, window)
+    def features_and_latents(self, images: Volumes) -> tuple[ImageFeatures, Latents]:
+        """Mean token, and the pooled vector in the shared space, L2-normalised."""
+        return self.pooled_and_latents(self.image_encoder.features(images))
+
+    def pooled_and_latents(self, features: VolumeGrid) -> tuple[ImageFeatures, Latents]:
+        """The same from tokens that the encoder gave."""
         return features.mean(dim=(2, 3, 4)), unit_vectors(self.image_encoder.pooled(features))
 
     def encode_text(self, features: TextFeatures) -> Latents:

@@ -9,7 +9,7 @@ from lingula.data.sources.catalogue import PUBLIC, public_class
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.protocols.protocol import SYSTEMS, departures, protocol_of, protocols, with_protocol
 
-IN_WORDS = ("colipri/probe/ct-rate",)
+IN_WORDS = ("colipri/token-probe/ct-rate",)
 """Protocols whose split no rule makes."""
 
 

@@ -1,0 +1,118 @@
+"""Linear classifiers on the pooled tokens of a frozen encoder: all poolings and learning rates trained at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lingula.core.progress import ProgressBar
+from lingula.evaluation.arrays import EncodedTokens, ImageScores, ImageTargets
+from lingula.evaluation.token_probe_config import Pooling, TokenProbeConfig
+
+QUERIES = {"query": 1, "4-queries": 4}
+"""Learned queries of a pooling."""
+SPREAD = 0.02
+"""Of the learned queries at the start; ours."""
+SCORED = 256
+"""Images that are scored at once."""
+
+Tokens = Float[Tensor, "images tokens features"]
+Pooled = Float[Tensor, "images features"]
+
+
+class TokenHead(nn.Module):
+    """One pooling and one linear classifier.
+
+    Attention has one head, and keys and values are the tokens themselves: softmax(q·t / √features), as in COLIPRI's probes
+    (arXiv 2510.15042, Table 7, as quoted by a third party); how its queries start is not known.
+
+    Args:
+        pooling: How tokens become one vector.
+        features: Of a token.
+        findings: Classifiers.
+    """
+
+    def __init__(self, pooling: Pooling, features: int, findings: int) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.queries = nn.Parameter(torch.randn(QUERIES.get(pooling, 0), features) * SPREAD)
+        self.linear = nn.Linear(features, findings)
+
+    def pooled(self, tokens: Tokens) -> Pooled:
+        """One vector per image."""
+        if self.pooling == "average":
+            return tokens.mean(dim=1)
+        if self.pooling == "max":
+            return tokens.amax(dim=1)
+        queries = (
+            tokens.mean(dim=1, keepdim=True) if self.pooling == "average-query" else self.queries.expand(len(tokens), -1, -1)
+        )
+        return functional.scaled_dot_product_attention(queries, tokens, tokens).mean(dim=1)
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "images findings"]:
+        """Log-odds."""
+        logits: Tensor = self.linear(self.pooled(tokens))
+        return logits
+
+
+def train_heads(
+    tokens: EncodedTokens, rows: np.ndarray, targets: ImageTargets, config: TokenProbeConfig, seed: int, label: str
+) -> dict[tuple[Pooling, float], TokenHead]:
+    """Train one head for each pooling and rate on the same batches; the sum of their losses trains each alone.
+
+    The loss is the mean binary cross-entropy of the known targets, the optimiser stochastic gradient descent with momentum.
+
+    Args:
+        tokens: On disk, of all rows of the store.
+        rows: Which of them to learn from.
+        targets: Of these rows; NaN where unknown.
+        config: Poolings, rates, steps.
+        seed: Of the start and of the batches.
+        label: What the progress bar says.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        sizes = tokens.shape[2], targets.shape[1]
+        heads = {(pooling, rate): TokenHead(pooling, *sizes) for rate in config.rates for pooling in config.poolings}
+    groups = [{"params": list(head.parameters()), "lr": rate} for (_, rate), head in heads.items()]
+    optimiser = torch.optim.SGD(groups, momentum=config.momentum)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
+    known = torch.from_numpy(~np.isnan(targets))
+    truth = torch.from_numpy(np.nan_to_num(targets).astype(np.float32))
+    with ProgressBar(label, config.steps) as bar:
+        for batch in _batches(len(rows), config, seed):
+            seen, right, counted = _read(tokens, rows[batch]), truth[batch], known[batch]
+            losses = [functional.binary_cross_entropy_with_logits(head(seen)[counted], right[counted]) for head in heads.values()]
+            if counted.any():
+                optimiser.zero_grad()
+                torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+            schedule.step()
+            bar.advance(1)
+    return heads
+
+
+def score_head(head: TokenHead, tokens: EncodedTokens, rows: np.ndarray) -> ImageScores:
+    """Return the log-odds of some rows."""
+    with torch.inference_mode():
+        parts = [head(_read(tokens, rows[start : start + SCORED])).numpy() for start in range(0, len(rows), SCORED)]
+    return np.concatenate(parts)
+
+
+def _batches(images: int, config: TokenProbeConfig, seed: int) -> Iterator[np.ndarray]:
+    """Draw each image once before any is drawn again; a batch may straddle two rounds."""
+    random, waiting = np.random.default_rng(seed), np.empty(0, np.int64)
+    for _ in range(config.steps):
+        while len(waiting) < config.batch:
+            waiting = np.concatenate([waiting, random.permutation(images)])
+        yield waiting[: config.batch]
+        waiting = waiting[config.batch :]
+
+
+def _read(tokens: EncodedTokens, rows: np.ndarray) -> Tokens:
+    return torch.from_numpy(np.asarray(tokens[rows], np.float32))
