@@ -17,7 +17,7 @@ COLOURS = {True: "#c1440e", False: "#3b5b92"}
 def draw(
     results: Path, figure: Path, groups: Mapping[str, Mapping[str, str]], panels: Mapping[str, str], title: str, marked: str
 ) -> None:
-    """Draw the finished cells of an experiment; groups without any are left out.
+    """Draw the finished cells of an experiment; groups without any are left out, and panels that compare no two arms of a group.
 
     Args:
         results: CSV file of the cells.
@@ -32,13 +32,17 @@ def draw(
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    done = {cell.arm for cell in read(results)}
-    shown = {name: {arm: label for arm, label in arms.items() if arm in done} for name, arms in groups.items()}
+    known: dict[str, set[str]] = {}
+    for cell, numbers in read(results).items():
+        known.setdefault(cell.arm, set()).update(number.quantity for number in numbers if number.value is not None)
+    shown = {name: {arm: label for arm, label in arms.items() if arm in known} for name, arms in groups.items()}
     shown = {name: arms for name, arms in shown.items() if arms}
     count = -(-len(panels) // MOST)
     columns = -(-len(panels) // count)
-    names = list(panels)
-    rows = [(group, names[start : start + columns]) for group in shown for start in range(0, len(names), columns)]
+    rows = []
+    for group, arms in shown.items():
+        names = [name for name in panels if sum(name in known[arm] for arm in arms) >= min(2, len(arms))]
+        rows += [(group, names[start : start + columns]) for start in range(0, len(names), columns)]
     heights = [len(shown[group]) + 2.0 for group, _ in rows]
     size = (2.5 * columns, 0.27 * sum(heights) + 0.4)
     canvas, grid = pyplot.subplots(len(rows), columns, figsize=size, height_ratios=heights, squeeze=False, layout="constrained")
@@ -66,6 +70,7 @@ def _draw_panel(axis: Any, path: Path, arms: Sequence[str], quantity: str, marke
             axis.plot(sum(known) / len(known), place, "|", color=colour, markersize=13, markeredgewidth=1.6)
     axis.set_ylim(len(arms) - 0.4, -0.6)
     axis.set_yticks([])
+    axis.locator_params(axis="x", nbins=4)
     axis.tick_params(labelsize=8)
     axis.grid(axis="x", color="0.9")
     axis.spines[["top", "right", "left"]].set_visible(False)
