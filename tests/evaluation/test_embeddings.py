@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lingula.evaluation import embeddings
+from lingula.evaluation import row_cache
 from lingula.evaluation.embeddings import embed
 
 
@@ -33,8 +33,8 @@ def test_an_interrupted_run_goes_on(
 ) -> None:
     store = make_store(40)
     encoder = make_encoder(store)
-    monkeypatch.setattr(embeddings, "BLOCK", 4)
-    monkeypatch.setattr(embeddings, "SAVE_EVERY", 2)
+    monkeypatch.setattr(row_cache, "BLOCK", 4)
+    monkeypatch.setattr(row_cache, "SAVE_EVERY", 2)
     whole = embed(encoder, store, np.arange(40))
     pixels, store.reads = store.pixels, 0
 
