@@ -19,6 +19,7 @@ from lingula.cli import main
 from lingula.cli.show_masked import show_masked
 from lingula.core.errors import UserError
 from lingula.data.volume_store import VolumeStore
+from lingula.evaluation import row_cache
 from lingula.evaluation.config import EvaluateConfig, SeenOfVolumes
 from lingula.evaluation.evaluate import evaluate
 from lingula.evaluation.masked_pictures import fill_hidden
@@ -121,7 +122,11 @@ def test_tokens_are_computed_once_and_the_best_probe_of_validation_is_scored(pla
     assert (folder / "done.npy").stat().st_mtime_ns == written
 
 
-def test_whole_volumes_of_different_sizes_have_no_common_tokens(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_whole_volumes_of_different_sizes_have_no_common_tokens(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where each block that is encoded at once has one size."""
+    monkeypatch.setattr(row_cache, "BLOCK", 1)
     with pytest.raises(SystemExit) as stop:
         main(["evaluate", str(place / "run"), "--store", str(place / "store"), "--task", "token-probe", "--volumes", "whole"])
     assert stop.value.code == 2

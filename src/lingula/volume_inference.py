@@ -84,19 +84,29 @@ class VolumeModel(LoadedRun):
         self._check_storing(store)
         return self._embed(store, [int(row) for row in rows], self.seen)
 
+    def check_tokens(self, store: VolumeStore) -> None:
+        """Check that all volumes of a store have the same number of tokens, shown as the model was loaded.
+
+        Raises:
+            UserError: They have not.
+        """
+        if self.seen == "centre":
+            return
+        multiple = self._multiple()
+        padded = {tuple(-(-side // multiple) for side in store.shape(row)) for row in range(len(store))}
+        if len(padded) > 1:
+            problem = f"shown as {self.seen}, volumes of store {store.path} have different numbers of tokens"
+            raise UserError(problem, "Show crops, which all have one size: --volumes centre.")
+
     def embed_tokens(self, store: VolumeStore, rows: RowNumbers) -> EncodedTokens:
         """All tokens of volumes of a store, `rows tokens features`, before projection and pooling.
 
         Raises:
-            UserError: What is seen of the volumes has different sizes; the store's orientation or voxel size is not that of the
-                training.
+            UserError: The store's orientation or voxel size is not that of the training.
         """
         self._check_storing(store)
-        tokens = [grid.flatten(2).transpose(1, 2).float().cpu().numpy() for grid in self._grids(store, rows.tolist(), self.seen)]
-        if len({each.shape for each in tokens}) > 1:
-            problem = f"shown as {self.seen}, volumes of store {store.path} have different numbers of tokens"
-            raise UserError(problem, "Show crops, which all have one size: --volumes centre.")
-        return np.concatenate(tokens)
+        grids = self._grids(store, rows.tolist(), self.seen)
+        return np.concatenate([grid.flatten(2).transpose(1, 2).float().cpu().numpy() for grid in grids])
 
     def volume_trainable(self, store: VolumeStore) -> VolumeTrainable:
         """Return a copy of the volume encoder, for segmentation.

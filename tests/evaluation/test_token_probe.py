@@ -13,7 +13,7 @@ import torch
 from lingula.core.errors import UserError
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.evaluate import evaluate
-from lingula.evaluation.token_probe import TokenHead, _batches, score_head, train_heads
+from lingula.evaluation.token_probe import TokenHead, _batches, score_heads, train_heads
 from lingula.evaluation.token_probe_config import Pooling, TokenProbeConfig
 
 IMAGES, TOKENS, FEATURES = 120, 5, 4
@@ -84,8 +84,8 @@ def test_what_cancels_in_the_average_is_seen_by_maximum_and_attention() -> None:
     heads = train_heads(tokens, np.arange(300), targets[:300], config, 0, "")
     unseen, truth = np.arange(300, 400), targets[300:, 0] == 1
     right = {}
-    for (pooling, _), head in heads.items():
-        scores = score_head(head, tokens, unseen)[:, 0]
+    for (pooling, _), each in score_heads(heads, tokens, unseen).items():
+        scores = each[:, 0]
         right[pooling] = float((scores[truth][:, None] > scores[~truth][None]).mean())
     assert right["average"] < 0.75
     assert min(right["max"], right["4-queries"]) > 0.95, right

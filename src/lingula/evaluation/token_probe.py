@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -60,9 +61,14 @@ class TokenHead(nn.Module):
         return logits
 
 
+Key: TypeAlias = tuple[Pooling, float]
+"""A pooling and a learning rate."""
+Heads: TypeAlias = dict[Key, TokenHead]
+
+
 def train_heads(
     tokens: EncodedTokens, rows: np.ndarray, targets: ImageTargets, config: TokenProbeConfig, seed: int, label: str
-) -> dict[tuple[Pooling, float], TokenHead]:
+) -> Heads:
     """Train one head for each pooling and rate on the same batches; the sum of their losses trains each alone.
 
     The loss is the mean binary cross-entropy of the known targets, the optimiser stochastic gradient descent with momentum.
@@ -97,11 +103,15 @@ def train_heads(
     return heads
 
 
-def score_head(head: TokenHead, tokens: EncodedTokens, rows: np.ndarray) -> ImageScores:
-    """Return the log-odds of some rows."""
+def score_heads(heads: Heads, tokens: EncodedTokens, rows: np.ndarray) -> dict[Key, ImageScores]:
+    """Return the log-odds that each head gives some rows, whose tokens are read once."""
+    parts: dict[Key, list[ImageScores]] = {key: [] for key in heads}
     with torch.inference_mode():
-        parts = [head(_read(tokens, rows[start : start + SCORED])).numpy() for start in range(0, len(rows), SCORED)]
-    return np.concatenate(parts)
+        for start in range(0, len(rows), SCORED):
+            seen = _read(tokens, rows[start : start + SCORED])
+            for key, head in heads.items():
+                parts[key].append(head(seen).numpy())
+    return {key: np.concatenate(each) for key, each in parts.items()}
 
 
 def _batches(images: int, config: TokenProbeConfig, seed: int) -> Iterator[np.ndarray]:

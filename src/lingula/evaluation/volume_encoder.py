@@ -49,11 +49,19 @@ class VolumeTrainableEncoder(Protocol):
 class TokenEncoder(Protocol):
     """A model that gives the tokens of its volume encoder."""
 
-    def embed_tokens(self, store: VolumeStore, rows: RowNumbers) -> EncodedTokens:
-        """Return all tokens of some volumes, before projection and pooling.
+    def check_tokens(self, store: VolumeStore) -> None:
+        """Check that all volumes of a store have the same number of tokens.
 
         Raises:
-            UserError: The volumes have different numbers of tokens, or are stored otherwise than those of the training.
+            UserError: They have not.
+        """
+        ...
+
+    def embed_tokens(self, store: VolumeStore, rows: RowNumbers) -> EncodedTokens:
+        """Return all tokens of some volumes with the same number of them, before projection and pooling.
+
+        Raises:
+            UserError: The volumes are stored otherwise than those of the training.
         """
         ...
 

@@ -23,7 +23,7 @@ from lingula.evaluation.detectors import Detector
 from lingula.evaluation.encoder import DenseTrainableEncoder, Encoder
 from lingula.evaluation.result import ResultRow, TaskResult
 from lingula.evaluation.tasks.common import Partition, divide_rows, make_result
-from lingula.evaluation.tasks.fractions import draw_patients, fraction_name
+from lingula.evaluation.tasks.fractions import draw_partitions, fraction_name
 
 
 def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
@@ -51,9 +51,8 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
     for fraction in config.fraction:
         found, sizes, steps, blind = [], [], [], 0
         for part in partitions:
-            for draw in range(1 if fraction == 1 else config.draws):
-                drawn = Partition(draw_patients(store, part.train, fraction, config.seed + draw), part.val, part.test)
-                said, tuned = _fit(encoder, store, truth, drawn, config, fraction, config.seed + draw)
+            for seed, drawn in draw_partitions(store, part, fraction, config):
+                said, tuned = _fit(encoder, store, truth, drawn, config, fraction, seed)
                 by_row = dict(zip(part.test.tolist(), said, strict=True))
                 found.append([by_row.get(int(row)) for row in rows])
                 sizes.append(len(drawn.train))

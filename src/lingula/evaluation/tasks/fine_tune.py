@@ -13,7 +13,7 @@ from lingula.evaluation.fine_tuning import HEAD_FACTOR, WEIGHT_DECAY, fine_tune,
 from lingula.evaluation.result import TaskResult
 from lingula.evaluation.scored import thresholds_of
 from lingula.evaluation.tasks.common import assemble, classification_result, gather_cohort
-from lingula.evaluation.tasks.fractions import draw_patients, fraction_name, labelled
+from lingula.evaluation.tasks.fractions import fraction_name, labelled_partitions
 
 
 def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
@@ -37,15 +37,13 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
     for fraction in config.fraction:
         fits, sizes, steps = [], [], []
         for part in cohort.partitions:
-            for draw in range(1 if fraction == 1 else config.draws):
-                seed = config.seed + draw
-                train = draw_patients(store, labelled(store, part.train, cohort.findings, config), fraction, seed)
+            for seed, drawn in labelled_partitions(store, part, cohort.findings, fraction, config):
                 copied = encoder.trainable()
-                tuned = fine_tune(copied, store, cohort.findings, config, train, part.val, seed)
+                tuned = fine_tune(copied, store, cohort.findings, config, drawn.train, part.val, seed)
                 on_val, on_test = (scores_of(tuned.network, copied, store, rows) for rows in (part.val, part.test))
                 truth = targets(store, part.val, cohort.findings, config.against)
                 fits.append((part.test, on_test, thresholds_of(on_val, truth, config.threshold)))
-                sizes.append(len(train))
+                sizes.append(len(drawn.train))
                 steps.append(tuned.step)
         name = fraction_name(fraction)
         settings[name] = assemble(store, cohort, config, fits, temperature=1.0)

@@ -17,7 +17,7 @@ from lingula.evaluation.metrics import auroc
 from lingula.evaluation.result import TaskResult
 from lingula.evaluation.scored import thresholds_of
 from lingula.evaluation.tasks.common import Partition, assemble, classification_result, gather_cohort
-from lingula.evaluation.tasks.fractions import draw_patients, fraction_name, labelled
+from lingula.evaluation.tasks.fractions import fraction_name, labelled_partitions
 
 
 def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path | None = None) -> TaskResult:
@@ -41,10 +41,8 @@ def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path
     for fraction in config.fraction:
         fits, unlearned, unchosen, sizes = [], 0, 0, []
         for part in cohort.partitions:
-            for draw in range(1 if fraction == 1 else config.draws):
-                train = draw_patients(store, labelled(store, part.train, cohort.findings, config), fraction, config.seed + draw)
-                sizes.append(len(train))
-                drawn = Partition(train, part.val, part.test)
+            for _, drawn in labelled_partitions(store, part, cohort.findings, fraction, config):
+                sizes.append(len(drawn.train))
                 scores, thresholds, lacking, fallback = fit_partition(store, images, cohort.findings, config, drawn)
                 fits.append((part.test, scores, thresholds))
                 unlearned, unchosen = unlearned + lacking, unchosen + fallback

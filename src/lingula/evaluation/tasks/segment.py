@@ -27,7 +27,7 @@ from lingula.evaluation.segmentation_truth import SegmentationTruth, gather_mask
 from lingula.evaluation.segmenter import count_pixels
 from lingula.evaluation.segmenter_training import train_segmenter
 from lingula.evaluation.tasks.common import FEW, Partition, divide_rows, make_result
-from lingula.evaluation.tasks.fractions import draw_patients, fraction_name
+from lingula.evaluation.tasks.fractions import draw_partitions, fraction_name
 from lingula.evaluation.tasks.segment_volumes import segment_volumes
 
 
@@ -120,14 +120,12 @@ def _fit_all(
     """Train and score every partition and every draw of one setting; draw pictures of the first fit."""
     done, truth = Fits(), data.truth
     for part in data.partitions:
-        for draw in range(1 if fraction == 1 else config.draws):
-            seed = config.seed + draw
-            train = draw_patients(truth.store, part.train, fraction, seed)
+        for seed, drawn in draw_partitions(truth.store, part, fraction, config):
             given = encoder.dense_trainable()
-            trained = train_segmenter(given, truth, config.segment, variant, train, part.val, seed)
+            trained = train_segmenter(given, truth, config.segment, variant, drawn.train, part.val, seed)
             thresholds = trained.on_val.best()[0]
             counts = count_pixels(trained.network, truth, given.transform, part.test)
-            done.add(trained, truth, train, (part.test, counts, thresholds))
+            done.add(trained, truth, drawn.train, (part.test, counts, thresholds))
             if len(done.fits) == 1:
                 how = config.segment.pictures, config.seed, setting
                 done.pictures = draw_segments(trained.network, truth, given.transform, part.test, thresholds, *how)

@@ -27,7 +27,7 @@ from lingula.evaluation.segmentation_scores import ScoredMasks
 from lingula.evaluation.segmentation_truth import known_places
 from lingula.evaluation.surface_scores import NSD, ScoredSurfaces, surface_rows
 from lingula.evaluation.tasks.common import FEW, Partition, divide_rows, make_result
-from lingula.evaluation.tasks.fractions import draw_patients, fraction_name
+from lingula.evaluation.tasks.fractions import draw_partitions, fraction_name
 from lingula.evaluation.volume_encoder import VolumeTrainableEncoder
 from lingula.evaluation.volume_pictures import draw_volume_segments
 from lingula.evaluation.volume_segment_config import HeadName
@@ -137,15 +137,13 @@ def _fit_all(
     """Train and score every partition and every draw of one setting; draw pictures of the first fit."""
     done, truth = _VolumeFits(), data.truth
     for part in data.partitions:
-        for draw in range(1 if fraction == 1 else config.draws):
-            seed = config.seed + draw
-            train = draw_patients(truth.store, part.train, fraction, seed)
+        for seed, drawn in draw_partitions(truth.store, part, fraction, config):
             given = encoder.volume_trainable(truth.store)
             volumes = WholeVolumes(given.crop, _size(given.crop, config), config.segment.volume)
-            trained = train_volume_segmenter(given, truth, config.segment, volumes, variant, train, part.val, seed)
+            trained = train_volume_segmenter(given, truth, config.segment, volumes, variant, drawn.train, part.val, seed)
             thresholds = trained.on_val.best()[0]
             counts, surfaces = volumes.count(trained.network, truth, part.test, thresholds)
-            done.add(trained, truth, train, (part.test, counts, thresholds))
+            done.add(trained, truth, drawn.train, (part.test, counts, thresholds))
             done.surfaces.append(surfaces)
             if len(done.fits) == 1:
                 how = config.segment.pictures, config.seed, setting
@@ -190,7 +188,7 @@ def _protocol(data: _Data, config: EvaluateConfig, size: Sides) -> dict[str, Any
         "folds": config.folds,
         "fractions": list(config.fraction),
         "draws": config.draws,
-        "view": "whole volumes on their stored voxels",
+        "volumes": "whole, on their stored voxels",
         "truth": "masks",
         "volumes without region and label": segment.unlisted,
         "crop and window": " x ".join(map(str, size)) + " voxels",

@@ -21,8 +21,8 @@ from lingula.evaluation.result import TaskResult
 from lingula.evaluation.row_cache import RowCache
 from lingula.evaluation.scored import thresholds_of
 from lingula.evaluation.tasks.common import Partition, assemble, classification_result, gather_cohort
-from lingula.evaluation.tasks.fractions import draw_patients, fraction_name, labelled
-from lingula.evaluation.token_probe import score_head, train_heads
+from lingula.evaluation.tasks.fractions import fraction_name, labelled_partitions
+from lingula.evaluation.token_probe import score_heads, train_heads
 from lingula.evaluation.volume_encoder import TokenEncoder
 
 
@@ -55,30 +55,29 @@ def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path
         cache: Folder of the token cache; None: they are kept for this call only.
 
     Raises:
-        UserError: The model gives no tokens, there are no labelled training rows, or nothing is left to score.
+        UserError: The model gives no tokens, volumes have different numbers of them, there are no labelled training rows, or
+            nothing is left to score.
     """
     if not isinstance(store, VolumeStore) or not isinstance(encoder, TokenEncoder):
         raise UserError(f"the {encoder.name} model gives no tokens of store {store.name}", "Run --task probe on its features.")
     cohort = gather_cohort(store, config)
-    settings, notes, chosen = {}, [], {}
+    settings, notes, quality = {}, [], {}
+    encoder.check_tokens(store)
     with tempfile.TemporaryDirectory() as temporary:
         place = folder_of(cache or Path(temporary), "tokens", encoder, store)
         kept = RowCache(place, ("tokens",), len(store), np.float16)
         label = f"tokens of volumes with {encoder.name}"
         (tokens,) = kept.with_rows(cohort.everything, lambda block: (encoder.embed_tokens(store, block),), label)
         for fraction in config.fraction:
-            name, fits = fraction_name(fraction), []
+            name, fits, best = fraction_name(fraction), [], set()
             for part in cohort.partitions:
-                for draw in range(1 if fraction == 1 else config.draws):
-                    rows = labelled(store, part.train, cohort.findings, config)
-                    train = draw_patients(store, rows, fraction, config.seed + draw)
-                    drawn = Partition(train, part.val, part.test)
+                for _, drawn in labelled_partitions(store, part, cohort.findings, fraction, config):
                     fit = fit_partition(store, tokens, cohort.findings, config, drawn, name)
                     fits.append((part.test, fit.scores, fit.thresholds))
-                    chosen[f"{name}, fit {len(fits)}"] = fit.best, fit.quality
+                    quality[f"{name}, fit {len(fits)}"] = fit.quality
+                    best.add(fit.best)
             settings[name] = assemble(store, cohort, config, fits, temperature=1.0)
-            best = sorted({best for fit, (best, _) in chosen.items() if fit.startswith(f"{name},")})
-            notes.append(f"{name} of labels: {len(fits)} fits, the best on validation: {'; '.join(best)}.")
+            notes.append(f"{name} of labels: {len(fits)} fits, the best on validation: {'; '.join(sorted(best))}.")
         shape = tokens.shape[1:]
         del tokens  # a file that is mapped cannot be deleted everywhere
     protocol = {
@@ -86,7 +85,7 @@ def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path
         "draws": config.draws,
         "tokens": f"{shape[0]} of {shape[1]} features",
         "training": f"{config.token_probe.steps} steps of {config.token_probe.batch}, momentum {config.token_probe.momentum}",
-        "macro AUPRC on validation": {fit: quality for fit, (_, quality) in chosen.items()},
+        "macro AUPRC on validation": quality,
         "threshold": f"max {config.threshold.upper()} on validation",
     }
     return classification_result("token-probe", encoder, store, config, cohort, settings, protocol, notes)
@@ -102,7 +101,7 @@ def fit_partition(
     """
     train, val = (targets(store, rows, findings, config.against) for rows in (part.train, part.val))
     heads = train_heads(tokens, part.train, train, config.token_probe, config.seed, f"probes on tokens, {name} of labels")
-    on_val = {key: score_head(head, tokens, part.val) for key, head in heads.items()}
+    on_val = score_heads(heads, tokens, part.val)
     quality = {key: _macro(scores, val) for key, scores in on_val.items()}
     usable = [key for key, value in quality.items() if not np.isnan(value)]
     if not usable:
@@ -113,7 +112,8 @@ def fit_partition(
     thresholds = thresholds_of(on_val[best], val, config.threshold)
     names = {(pooling, rate): f"{pooling}, rate {rate:g}" for pooling, rate in quality}
     told = {names[key]: None if np.isnan(value) else round(value, 4) for key, value in quality.items()}
-    return Fit(score_head(heads[best], tokens, part.test), thresholds, names[best], told)
+    on_test = score_heads({best: heads[best]}, tokens, part.test)[best]
+    return Fit(on_test, thresholds, names[best], told)
 
 
 def _macro(scores: ImageScores, truth: ImageScores) -> float:
