@@ -275,8 +275,8 @@ FAULTS = [
     Fault(
         "early stopping on the test rows",
         "evaluation/tasks/fine_tune.py",
-        "fine_tune(copied, store, cohort.findings, config, train, part.val, seed)",
-        "fine_tune(copied, store, cohort.findings, config, train, part.test, seed)",
+        "fine_tune(copied, store, cohort.findings, config, drawn.train, part.val, seed)",
+        "fine_tune(copied, store, cohort.findings, config, drawn.train, part.test, seed)",
         ("evaluation/tasks/test_fine_tune.py",),
     ),
     Fault(
