@@ -74,7 +74,7 @@ def test_one_class_is_undefined() -> None:
 @settings(max_examples=100, deadline=None)
 @given(samples)
 def test_decision_metrics_equal_sklearn(rows: list[tuple[int, bool, int]]) -> None:
-    from sklearn.metrics import f1_score, matthews_corrcoef, recall_score
+    from sklearn.metrics import balanced_accuracy_score, f1_score, matthews_corrcoef, recall_score
 
     scores, positive, weights = (np.array([r[i] for r in rows]) for i in range(3))
     decisions = scores > 3
@@ -85,6 +85,7 @@ def test_decision_metrics_equal_sklearn(rows: list[tuple[int, bool, int]]) -> No
         assert found["MCC"] == pytest.approx(matthews_corrcoef(truth, said))
         assert found["sensitivity"] == pytest.approx(recall_score(truth, said))
         assert found["specificity"] == pytest.approx(recall_score(~truth, ~said))
+        assert found["balanced accuracy"] == pytest.approx(balanced_accuracy_score(truth, said))
     else:
         assert np.isnan(found["F1"])
 

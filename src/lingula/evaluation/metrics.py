@@ -66,25 +66,27 @@ def _ascending(scores: Scores, chosen: Positive) -> Array:
 
 
 def decision_metrics(decisions: Positive, positive: Positive, weights: Weights) -> dict[str, PerResample]:
-    """F1, MCC, sensitivity and specificity of yes/no decisions under every weighting."""
+    """F1, MCC, sensitivity, specificity and balanced accuracy of yes/no decisions under every weighting."""
     cells = np.stack([positive & decisions, ~positive & decisions, positive & ~decisions, ~positive & ~decisions], axis=1)
     tp, fp, fn, tn = (weights @ cells.astype(weights.dtype)).T
     return confusion_metrics(tp, fp, fn, tn)
 
 
 def confusion_metrics(tp: PerResample, fp: PerResample, fn: PerResample, tn: PerResample) -> dict[str, PerResample]:
-    """F1, MCC, sensitivity and specificity from the cells of confusion matrices.
+    """F1, MCC, sensitivity, specificity and their mean, balanced accuracy, from the cells of confusion matrices.
 
     MCC is 0 where all decisions agree with each other (its usual continuation); each is NaN where a class is missing.
     """
     both = (tp + fn > 0) & (fp + tn > 0)
     root = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
     mcc = np.divide(tp * tn - fp * fn, root, out=np.zeros_like(root), where=root > 0)
+    sensitivity, specificity = _ratio(tp, np.where(both, tp + fn, 0)), _ratio(tn, np.where(both, tn + fp, 0))
     return {
         "F1": _ratio(2 * tp, np.where(both, 2 * tp + fp + fn, 0)),
         "MCC": np.where(both, mcc, np.nan),
-        "sensitivity": _ratio(tp, np.where(both, tp + fn, 0)),
-        "specificity": _ratio(tn, np.where(both, tn + fp, 0)),
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "balanced accuracy": (sensitivity + specificity) / 2,
     }
 
 

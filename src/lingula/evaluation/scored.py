@@ -20,7 +20,7 @@ from lingula.evaluation.metrics import (
 from lingula.evaluation.result import ResultRow, number
 
 RANKING = ("AUROC", "AUPRC")
-METRICS = (*RANKING, "F1", "MCC", "sensitivity", "specificity")
+METRICS = (*RANKING, "F1", "MCC", "sensitivity", "specificity", "balanced accuracy")
 MACRO = "macro"
 
 
@@ -112,6 +112,7 @@ def score_rows(
         "AUROC": np.full(len(total), 0.5),
         "AUPRC": chance_average_precision(positives, total),
         "MCC": np.zeros(len(total)),
+        "balanced accuracy": np.full(len(total), 0.5),
     }
     value, low, high = bootstrap_interval(lambda w: with_macro(scored.measure(w, metrics)), scored.patients, samples, seed)
     labels = [*scored.findings, MACRO]

@@ -18,7 +18,7 @@ WIDTH = 100
 HEADLINES = {
     "zero-shot": ("AUROC", "AUPRC", "F1", "MCC"),
     "probe": ("AUROC", "AUPRC"),
-    "token-probe": ("AUROC", "AUPRC", "F1"),
+    "token-probe": ("AUROC", "AUPRC", "F1", "balanced accuracy"),
     "fine-tune": ("AUROC", "AUPRC"),
     "geometry": ("effective rank", "mean correlation", "uniformity", "alignment", "Fisher ratio"),
     "supervised": ("AUROC", "AUPRC", "F1", "MCC"),

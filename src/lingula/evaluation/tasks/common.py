@@ -160,7 +160,8 @@ def classification_result(
     tables = [pa.table(to_columns(scored, setting)) for setting, scored in settings.items()]
     protocol = {"findings": cohort.findings, "against": config.against, "folds": config.folds} | protocol
     if any(np.isnan(scored.thresholds).any() for scored in settings.values()):
-        notes = [*notes, "Where validation lacks a class there is no threshold, hence no F1, MCC, sensitivity or specificity."]
+        said = "hence no F1, MCC, sensitivity, specificity, balanced accuracy"
+        notes = [*notes, f"Where validation lacks a class there is no threshold, {said}."]
     positives = next(iter(settings.values())).counts()[1]
     rare = [finding for finding, count in zip(cohort.findings, positives, strict=True) if count < FEW]
     if rare:
