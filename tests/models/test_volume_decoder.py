@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lingula.models.volume_decoder import LightVolumeDecoder, UnetVolumeDecoder, up_steps
+from lingula.models.volume_decoder import LightVolumeDecoder, LinearVolumeDecoder, UnetVolumeDecoder, up_steps
 
 GRID, FEATURES = (4, 3, 2), 12
 
@@ -17,6 +17,20 @@ def test_any_patch_comes_back_to_the_size_of_the_volume(patch: tuple[int, int, i
     assert logits.shape == (2, 3, *sides)
     logits.square().sum().backward()
     assert all(parameter.grad is not None for parameter in decoder.parameters())
+
+
+def test_the_linear_decoder_is_one_matrix_from_a_token_to_its_own_voxels() -> None:
+    torch.manual_seed(0)
+    patch = (2, 3, 4)
+    decoder, tokens = LinearVolumeDecoder(FEATURES, 2, patch), torch.randn(1, FEATURES, *GRID)
+    sides = [a * b for a, b in zip(GRID, patch, strict=True)]
+    found = decoder(torch.zeros(1, 1, *sides), tokens)
+    assert found.shape == (1, 2, *sides)
+    weight = decoder.head.weight.reshape(2, *patch, FEATURES)
+    bias = decoder.head.bias.reshape(2, *patch)
+    for x, y, z in [(0, 0, 0), (3, 1, 0), (2, 2, 1)]:
+        own = torch.einsum("cijkf,f->cijk", weight, tokens[0, :, x, y, z]) + bias
+        torch.testing.assert_close(found[0, :, 2 * x : 2 * x + 2, 3 * y : 3 * y + 3, 4 * z : 4 * z + 4], own)
 
 
 @pytest.mark.parametrize("patch", [(8, 8, 8), (2, 2, 4), (6, 4, 1), (15, 1, 2)])

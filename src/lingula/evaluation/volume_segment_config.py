@@ -8,16 +8,17 @@ from pydantic import Field, model_validator
 
 from lingula.core.config import Config
 
-HeadName = Literal["light", "unet"]
+HeadName = Literal["linear", "light", "unet"]
 
 
 class VolumeSegmentConfig(Config):
     """How a decoder is put on a volume encoder, what it is trained on, and how whole volumes are predicted and scored."""
 
     head: tuple[HeadName, ...] = ("light",)
-    """`light`: the tokens are enlarged, step by step, to voxels; `unet`: voxels of the same size join at every step."""
+    """`linear`: one matrix from a token to the voxels of its patch; `light`: the tokens are enlarged, step by step, to voxels;
+    `unet`: voxels of the same size join at every step."""
     width: int = Field(default=16, ge=1)
-    """Channels of the decoder at the size of the voxels; each coarser step has twice as many."""
+    """Channels of the decoder at the size of the voxels; each coarser step has twice as many; `linear` has none."""
     crop: int | None = Field(default=None, ge=1)
     """Voxels of a crop (and of a window) along each axis, a multiple of the patch; nothing: the crop of pre-training."""
     batch: int = Field(default=2, ge=1)

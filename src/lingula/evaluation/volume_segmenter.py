@@ -20,7 +20,7 @@ from lingula.evaluation.surface_scores import surface_dice
 from lingula.evaluation.volume_encoder import VolumeTrainable
 from lingula.evaluation.volume_segment_config import HeadName, VolumeSegmentConfig
 from lingula.evaluation.volume_truth import Sides, VolumeTruth
-from lingula.models.volume_decoder import LightVolumeDecoder, UnetVolumeDecoder
+from lingula.models.volume_decoder import LightVolumeDecoder, LinearVolumeDecoder, UnetVolumeDecoder
 from lingula.models.volume_encoder import VolumeEncoder
 
 
@@ -137,10 +137,15 @@ def build_volume_segmenter(
         head: Which decoder.
     """
     network = given.encoder
-    sizes = network.dimension, findings, network.config.patch, config.width
-    decoder = LightVolumeDecoder(*sizes) if head == "light" else UnetVolumeDecoder(*sizes, channels=network.config.channels)
+    decoder = _build_decoder(head, (network.dimension, findings, network.config.patch), config.width, network.config.channels)
     device = next(network.parameters()).device
     return VolumeSegmenter(network, decoder.to(device), encoder == "frozen")
+
+
+def _build_decoder(head: HeadName, sizes: tuple[int, int, tuple[int, int, int]], width: int, channels: int) -> nn.Module:
+    if head == "linear":
+        return LinearVolumeDecoder(*sizes)
+    return LightVolumeDecoder(*sizes, width) if head == "light" else UnetVolumeDecoder(*sizes, width, channels)
 
 
 def _counts(truth: VolumeTruth, row: int, chances: Float[Tensor, "findings x y z"]) -> np.ndarray:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lingula.core.patches import volumes_of
 from lingula.core.types import VolumeGrid, Volumes
 
 Step = tuple[int, int, int]
@@ -25,6 +27,34 @@ def up_steps(patch: Step) -> list[Step]:
         steps.append((step[0], step[1], step[2]))
         left = (left[0] // step[0], left[1] // step[1], left[2] // step[2])
     return steps
+
+
+class LinearVolumeDecoder(nn.Module):
+    """One matrix from each token to the voxels of its patch: what the tokens say without a decoder's help.
+
+    The linear probe of dense features (DINOv2, arXiv 2304.07193), but with a class per voxel instead of one per token that is
+    enlarged, since a patch of a volume is larger than many findings (ours).
+
+    Args:
+        features: Features of a token.
+        classes: Maps that come out.
+        patch: Voxels of a patch along x, y and z.
+    """
+
+    def __init__(self, features: int, classes: int, patch: Step) -> None:
+        super().__init__()
+        self.patch = patch
+        self.head = nn.Linear(features, classes * math.prod(patch))
+
+    def forward(self, volumes: Volumes, tokens: VolumeGrid) -> Float[Tensor, "batch classes x y z"]:
+        """Return logits of the volumes' size.
+
+        Args:
+            volumes: Not used.
+            tokens: `batch features x y z`, on the grid of patches.
+        """
+        x, y, z = tokens.shape[2:]
+        return volumes_of(self.head(tokens.flatten(2).mT), (x, y, z), self.patch)
 
 
 class LightVolumeDecoder(nn.Module):

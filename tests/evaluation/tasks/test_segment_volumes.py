@@ -75,14 +75,16 @@ def test_the_rows_are_what_the_predictions_give_by_hand(store: VolumeStore) -> N
 
 def test_fine_tuning_heads_and_fractions_lie_side_by_side(store: VolumeStore) -> None:
     settings = {"encoder": ("frozen", "fine-tuned"), "steps": 2, "every": 1, "pictures": 0}
-    result = run(BlobModel(), store, config(settings, {"head": ("light", "unet")}, fraction=[0.5, 1.0], draws=2, bootstrap=0))  # type: ignore[arg-type]
+    result = run(
+        BlobModel(), store, config(settings, {"head": ("linear", "light", "unet")}, fraction=[0.5, 1.0], draws=2, bootstrap=0)
+    )  # type: ignore[arg-type]
     assert result.settings == [
         f"{share} % of labels, {tower} encoder, {head} decoder"
         for share in (50, 100)
         for tower in ("frozen", "fine-tuned")
-        for head in ("light", "unet")
+        for head in ("linear", "light", "unet")
     ]
-    assert len({(line["setting"], line["unit"]) for line in result.predictions.to_pylist()}) == 4 * 2 + 4
+    assert len({(line["setting"], line["unit"]) for line in result.predictions.to_pylist()}) == 6 * 2 + 6
     assert any("50 % of labels, frozen encoder, light decoder: mean of 2 fits on 4 images" in note for note in result.notes)
 
 
