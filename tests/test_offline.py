@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from lingula.core.offline import VARIABLES, forbidden_by
+from lingula.data.phantom.source import PhantomSource
+from lingula.data.prepare import prepare
+from lingula.data.prepare_config import PrepareConfig
 
 RECORDED = """
 import json, sys
@@ -49,9 +52,9 @@ def run(*commands: list[str], **variables: str) -> tuple[int, list[list[str]], s
 def test_the_whole_way_touches_no_network_even_where_it_may(tmp_path: Path) -> None:
     store, folder, config = (str(tmp_path / name) for name in ("store", "run", "small.yaml"))
     Path(config).write_text(SMALL)
-    prepare = ["data", "prepare", "phantom", "--store", store, "--train", "40", "--val", "16", "--test", "16", "--size", "32"]
+    sizes = ["--train", "40", "--val", "16", "--test", "16", "--size", "32", "--workers", "1"]
     left, touched, said = run(
-        [*prepare, "--workers", "1"],
+        ["data", "prepare", "phantom", "--store", store, *sizes],
         ["pretrain", "clip", "--store", store, "--run", folder, "--config", config],
         ["evaluate", folder, "--store", store, "--bootstrap", "0"],
         ["report", folder],
@@ -61,41 +64,31 @@ def test_the_whole_way_touches_no_network_even_where_it_may(tmp_path: Path) -> N
     assert touched == []
 
 
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("offline") / "store"
+    prepare(PhantomSource(40, 8, 8, size=32), store, PrepareConfig(size=32), workers=1)
+    return store
+
+
+def pretrain_with_a_model_of_the_hub(store: Path, folder: Path) -> list[str]:
+    small = ["--optimisation.batch-size", "8", "--data.image-size", "32"]
+    return ["pretrain", "clip", "--store", str(store), "--run", str(folder), "--text-encoder.name", "nobody/nothing", *small]
+
+
 @pytest.mark.parametrize("how", [["--offline"], []])
-def test_a_model_of_the_hub_is_refused_without_asking_the_hub(tmp_path: Path, how: list[str]) -> None:
-    reports = tmp_path / "store"
-    prepare = [
-        "data",
-        "prepare",
-        "phantom",
-        "--store",
-        str(reports),
-        "--train",
-        "40",
-        "--val",
-        "8",
-        "--test",
-        "8",
-        "--size",
-        "32",
-    ]
-    pretrain = ["pretrain", "clip", "--store", str(reports), "--run", str(tmp_path / "run"), "--data.image-size", "32"]
-    named = ["--text-encoder.name", "nobody/nothing", "--optimisation.batch-size", "8", *how]
+def test_a_model_of_the_hub_is_refused_without_asking_the_hub(phantom: Path, tmp_path: Path, how: list[str]) -> None:
+    command = pretrain_with_a_model_of_the_hub(phantom, tmp_path / "run")
     variables = {} if how else {"LINGULA_OFFLINE": "1"}
-    left, touched, said = run([*prepare, "--workers", "1"], [*pretrain, *named], HF_HOME=str(tmp_path / "hub"), **variables)
+    left, touched, said = run([*command, *how], HF_HOME=str(tmp_path / "hub"), **variables)
     assert (left, touched) == (2, [])
     assert "the model nobody/nothing is not in the local cache and LINGULA_OFFLINE forbids the hub" in said
     assert not (tmp_path / "run").exists()
 
 
-def test_the_recorder_sees_what_the_hub_would_be_asked(tmp_path: Path) -> None:
-    store = str(tmp_path / "store")
-    prepare = ["data", "prepare", "phantom", "--store", store, "--train", "40", "--val", "8", "--test", "8", "--size", "32"]
-    named = ["--text-encoder.name", "nobody/nothing", "--optimisation.batch-size", "8", "--data.image-size", "32"]
-    hub = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hub")}
-    left, touched, _ = run(
-        [*prepare, "--workers", "1"], ["pretrain", "clip", "--store", store, "--run", str(tmp_path / "r"), *named], **hub
-    )
+def test_the_recorder_sees_what_the_hub_would_be_asked(phantom: Path, tmp_path: Path) -> None:
+    command = pretrain_with_a_model_of_the_hub(phantom, tmp_path / "run")
+    left, touched, _ = run(command, HF_ENDPOINT="http://127.0.0.1:9", HF_HOME=str(tmp_path / "hub"))
     assert left == 2
     assert touched
 

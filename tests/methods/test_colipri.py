@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from small_colipri import small
 from torch.nn import functional
 
@@ -241,6 +242,11 @@ def test_the_temperature_is_learned_and_bounded(make: Make, batch: Batch) -> Non
     losses = method.losses(method.encode(batch), batch.without_pixels())
     assert losses.logged["temperature"].item() == pytest.approx(0.01)
     assert method.temperature == pytest.approx(0.01)
+
+
+def test_one_slot_whose_statement_would_always_be_true_is_refused() -> None:
+    with pytest.raises(ValidationError, match="opposite_slots"):
+        ColipriMethodConfig(opposite_slots=1)
 
 
 def test_what_a_batch_must_have(make: Make, batch: Batch, tiny_text_encoder: Callable[..., TextEncoder]) -> None:

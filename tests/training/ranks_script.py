@@ -86,18 +86,17 @@ METHODS: dict[str, Any] = {
 }
 
 
-IN_SHARES = (
-    *("clip-trained-text", "clip-batch-norm", "m-flag-both", "m-flag-whitening", "g2d", "supervised", "colipri-share"),
-    "colipri-volumes-alone",
-)
-"""Methods that are compared in shares (FSDP) in every run of the tests; `more_cases` has the others."""
+BOTH_WAYS = ("clip-trained-text", "m-flag-whitening", "g2d", "supervised", "colipri-share")
+"""One of each method, compared with and without accumulation and in shares (FSDP) in every run of the tests; `more_cases` has
+the others, which are spread whole, with accumulation."""
 
 
 def cases() -> Iterator[Case]:
     """Method, how it is spread, micro-batch of one process among two, batch norm."""
     for name in METHODS:
-        yield from ((name, "ddp", micro, "global") for micro in (None, 2))
-    for name in IN_SHARES:
+        yield (name, "ddp", 2, "global")
+    for name in BOTH_WAYS:
+        yield (name, "ddp", None, "global")
         yield from ((name, "fsdp", micro, "global") for micro in (None, 2))
     for name in ("clip-trained-text", "m-flag-whitening", "supervised"):
         yield (name, "ddp", UNEVEN, "global")
@@ -105,8 +104,9 @@ def cases() -> Iterator[Case]:
 
 
 def more_cases() -> Iterator[Case]:
-    """What is left, for the long tests: every other method in shares, which takes many messages."""
-    for name in METHODS.keys() - set(IN_SHARES):
+    """What is left, for the long tests: every other method without accumulation, and in shares, which takes many messages."""
+    for name in METHODS.keys() - set(BOTH_WAYS):
+        yield (name, "ddp", None, "global")
         yield from ((name, "fsdp", micro, "global") for micro in (None, 2))
 
 

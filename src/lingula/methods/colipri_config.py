@@ -38,8 +38,9 @@ class ColipriMethodConfig(Config):
     """Weight of the contrast; ours."""
     opposite_weight: float = Field(default=0.5, ge=0)
     """Weight of the opposite-sentence loss; FlexiCT's, COLIPRI's is not known. 0: it is left out."""
-    opposite_slots: int = Field(default=8, ge=1)
-    """Pairs of opposite sentences per volume; FlexiCT's, COLIPRI's is not known."""
+    opposite_slots: int = Field(default=8, ge=2)
+    """Pairs of opposite sentences per volume, in half of which the statement is true, in the others its opposite: with one pair
+    "nearer to the statement" would always be right, whatever the image. FlexiCT's number; COLIPRI's is not known."""
     report_weight: float = Field(default=0.0, ge=0)
     """Weight of report generation (R); ours. 0: there is no decoder."""
     report_decoder: ReportDecoderConfig = ReportDecoderConfig()
