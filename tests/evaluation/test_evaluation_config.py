@@ -58,3 +58,10 @@ def test_options_repeat_a_task_nested_ones_behind_their_name() -> None:
     again = tyro.cli(EvaluateConfig, args=shlex.split(words), config=(tyro.conf.FlagCreatePairsOff,))
     assert again == config.model_copy(update={"task": ("ground",)})
     assert EvaluateConfig(store=Path("x"), ground=GroundConfig()).options("probe") == "--store x --task probe"
+
+
+def test_the_options_of_a_task_leave_out_what_is_for_another() -> None:
+    config = EvaluateConfig(store=Path("x"), segment={"steps": 7}, token_probe={"steps": 9}, draws=1)  # type: ignore[arg-type]
+    assert config.options("probe") == "--store x --task probe --draws 1"
+    assert config.options("segment") == "--store x --task segment --draws 1 --segment.steps 7"
+    assert config.options("token-probe") == "--store x --task token-probe --draws 1 --token-probe.steps 9"

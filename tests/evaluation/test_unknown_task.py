@@ -16,7 +16,7 @@ from rich.console import Console
 from lingula.evaluation.comparison import paired_difference
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.evaluate import evaluate
-from lingula.evaluation.metric_grid import metric_grid, subgroup_grid
+from lingula.evaluation.metric_grid import label_grid, metric_grid, subgroup_grid
 from lingula.evaluation.pictures import Picture
 from lingula.evaluation.report_page import render_report
 from lingula.evaluation.result import ResultRow, TaskResult
@@ -79,11 +79,13 @@ def test_one_run_shows_labels_down_metrics_across_with_interval_and_chance(tmp_p
     page = render_report([run])
     assert '<h2 id="find-the-key">Find the key</h2>' in page
     section = text_of(page[page.index('<h2 id="find-the-key">') : page.index('<h2 id="settings">')])
-    assert "label Dice IoU surface distance n 10 % macro 0.307 0.26 – 0.36 chance 0.018 – – 40" in section
+    assert "Dice n 10 % 0.307 0.26 – 0.36 chance 0.018 40 100 % 0.407 0.36 – 0.46 chance 0.018 40 Every label" in section
+    assert "Every label label Dice IoU surface distance n 10 % Edema" in section
     assert "Edema 0.412 0.36 – 0.46 chance 0.031 0.317 0.27 – 0.37 123.5 123.4 – 123.5 40" in section
     assert "Nodule 0.202 0.15 – 0.25 chance 0.004 – – 12" in section
-    assert section.index("10 %") < section.index("macro") < section.index("Edema") < section.index("100 %")
-    assert "Subgroups label Dice n sex: F, 10 %, macro 0.251 0.20 – 0.30 21 sex: F, 100 %, macro 0.251" in section
+    labels = section[section.index("Every label") :]
+    assert labels.index("10 %") < labels.index("Edema") < labels.index("Nodule") < labels.index("100 %")
+    assert "Subgroups Dice n sex: F, 10 % 0.251 0.20 – 0.30 21 sex: F, 100 % 0.251" in section
     assert "0.999" not in section
     assert "Nodules are few." in section
     assert "--store x --task find-the-key" in section
@@ -98,8 +100,8 @@ def test_several_runs_stand_under_each_other_and_pictures_follow_in_order(tmp_pa
     ]
     page = render_report(runs)
     section = text_of(page)
-    assert "macro a 0.307" in section
-    assert "macro b 0.407" in section
+    assert "run Dice n 10 % a 0.307" in section
+    assert "10 % b 0.407" in section
     assert section.index("Edema a 0.412") < section.index("Edema b 0.512") < section.index("Nodule a")
     captions = re.findall(r"<figcaption>(caption \d) &lt;i&gt;</figcaption>", page)
     assert captions == ["caption 0", "caption 1", "caption 2", "caption 0"]
@@ -110,14 +112,24 @@ def test_several_runs_stand_under_each_other_and_pictures_follow_in_order(tmp_pa
     assert tasks_of(runs) == ["find-the-key"]
 
 
-def test_the_terminal_shows_the_same_grid_within_its_width(tmp_path: Path) -> None:
+def test_figures_show_a_setting_that_all_runs_have(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / "a", made_up(settings=("10 %", "100 %", "100 %, own decoder"))),
+        write_run(tmp_path / "b", made_up(0.1)),
+    ]
+    assert 'aria-label="Dice per finding, find-the-key 100 %.' in render_report(runs)
+    assert 'aria-label="Dice per finding, find-the-key 100 %, own decoder.' in render_report(runs[:1])
+
+
+def test_the_terminal_shows_the_means_within_its_width(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / name, made_up(shift)) for name, shift in (("a", 0.0), ("b", 0.1))]
     console = Console(width=100, record=True, file=io.StringIO())
     print_tables(runs, console)
     text = console.export_text()
     assert "Find the key: shelf, test" in text
-    assert "chance 0.031" in text
-    assert re.search(r"macro\s+│ b\s+│ 40\s+│ +0\.407", text)
+    assert "chance 0.018" in text
+    assert "Edema" not in text
+    assert re.search(r"10 %\s+│ b\s+│ 40\s+│ +0\.407", text)
     assert max(map(len, text.splitlines())) <= 100
 
 
@@ -133,6 +145,19 @@ def test_a_task_without_labels_has_one_line_per_setting() -> None:
     assert [cell and cell.value for cell in grid.lines[1].cells] == [0.05, None]
     alone = metric_grid({"run": made_up().model_copy(update={"rows": [row("pointing recall", "", 0.4)]})})
     assert [(line.group, line.name) for line in alone.lines] == [("", "all")]
+
+
+def test_a_setting_without_means_shows_every_label_and_one_label_needs_no_mean() -> None:
+    rows = [row("Dice", label, 0.3, setting="a") for label in ("Edema", "Nodule", "macro")]
+    rows += [row("Dice", label, 0.3, setting="b") for label in ("Edema", "Nodule")]
+    result = {"run": made_up().model_copy(update={"rows": rows})}
+    assert [(line.group, line.name) for line in metric_grid(result).lines] == [("a", "macro"), ("b", "Edema"), ("b", "Nodule")]
+    assert [(line.group, line.name) for line in label_grid(result).lines] == [("a", "Edema"), ("a", "Nodule")]
+    single = {
+        "run": made_up().model_copy(update={"rows": [row("Dice", label, 0.3, setting="a") for label in ("Edema", "macro")]})
+    }
+    assert [(line.group, line.name) for line in metric_grid(single).lines] == [("", "a, Edema")]
+    assert label_grid(single).lines == []
 
 
 def test_subgroups_without_a_mean_show_every_label() -> None:

@@ -33,6 +33,8 @@ SeenOfVolumes = Literal["whole", "windows", "centre"]
 ScorerName = Literal["mgca", "strict"]
 DenseScores = Literal["dense-max", "dense-mean", "dense-attention"]
 ZeroShotScores = Literal["pooled", "dense-max", "dense-mean", "dense-attention"]
+PARTS = ("segment", "detect", "ground", "generate", "token_probe")
+"""Fields that are for the task of their name alone."""
 
 
 class EvaluateConfig(Config):
@@ -116,12 +118,13 @@ class EvaluateConfig(Config):
     """How reports are written and read."""
 
     def options(self, task: str) -> str:
-        """Return the options of `lingula evaluate RUN` that repeat one of the tasks, those at their defaults left out.
+        """Return the options of `lingula evaluate RUN` that repeat one of the tasks, without defaults and other tasks' parts.
 
         >>> EvaluateConfig(store=Path("stores/x"), folds=5, label=("Edema",)).options("probe")
         '--store stores/x --task probe --label Edema --folds 5'
         """
-        return shlex.join(["--store", str(self.store), "--task", task, *_words(self, left_out=("store", "task"))])
+        others = [part for part in PARTS if part != task.replace("-", "_")]
+        return shlex.join(["--store", str(self.store), "--task", task, *_words(self, left_out=("store", "task", *others))])
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = ("o", "s", "D", "^", "v", "P")
+ROC_PANELS = 30
+"""Findings that get ROC curves, at most."""
 POINTS = 300
 """Most points of a curve; longer ones are averaged in blocks."""
 
@@ -179,7 +181,7 @@ def _finding_label(label: str, rows: Mapping[str, ResultRow]) -> str:
     return (label or "all") + ("" if positives is None else f" ({positives})")
 
 
-def roc_curves(results: Mapping[str, TaskResult], look: Mapping[str, Look], most: int = 15) -> str:
+def roc_curves(results: Mapping[str, TaskResult], look: Mapping[str, Look], most: int = ROC_PANELS) -> str:
     """Draw ROC curves as small multiples, one panel per finding, from the saved predictions; "" where there are none."""
     curves = {name: _roc_points(result) for name, result in results.items()}
     findings = sorted({finding for values in curves.values() for finding in values})[:most]

@@ -13,8 +13,9 @@ from lingula.core.files import write_text
 from lingula.core.page import render_page
 from lingula.evaluation import figures
 from lingula.evaluation.calibration import calibration
+from lingula.evaluation.figures import ROC_PANELS
 from lingula.evaluation.grounding.asked import PHRASE
-from lingula.evaluation.metric_grid import MetricGrid, metric_grid, subgroup_grid
+from lingula.evaluation.metric_grid import MetricGrid, label_grid, metric_grid, subgroup_grid
 from lingula.evaluation.pictures import SavedPicture
 from lingula.evaluation.result import CLASSIFICATION, ResultRow, TaskResult
 from lingula.evaluation.run_facts import evaluation_commands, run_facts, settings_of, training_command
@@ -34,6 +35,8 @@ from lingula.evaluation.tables import (
     title_of,
 )
 
+GRIDS = {"grid": metric_grid, "grid_labels": label_grid, "grid_subgroups": subgroup_grid}
+"""Tables of a task without a layout of its own; one without lines is left out."""
 INTERVALS = {"geometry": "jackknife over patients"}
 WIDE = 1.6
 """Width over height from which on a picture stands alone in its row."""
@@ -114,10 +117,9 @@ def task_section(task: str, runs: Sequence[RunView]) -> dict[str, Any]:
     any_result = next(iter(results.values()))
     look = figures.looks([run.name for run in runs])
     own, classify = has_own_layout(task), task in CLASSIFICATION
-    setting = any_result.settings[-1] if any_result.rows else ""
+    setting = _setting_of_figures(results)
     curves = {name: calibration(result) for name, result in results.items()} if classify else {}
-    several = len(any_result.protocol.get("findings", [])) > 1
-    grid, parts = (None, None) if own else (metric_grid(results), subgroup_grid(results))
+    count = len(any_result.protocol.get("findings", []))
     return {
         "id": task,
         "anchor": slug(task),
@@ -128,11 +130,11 @@ def task_section(task: str, runs: Sequence[RunView]) -> dict[str, Any]:
         "n": max((row.n for row in any_result.rows), default=0),
         "columns": [{"name": n, "colour": look[n].colour, "ceiling": r.task == "supervised" != task} for n, r in results.items()],
         "groups": _table_groups(task, results) if own else {},
-        "grid": grid and _grid_table(grid, look),
-        "grid_subgroups": parts and parts.lines and _grid_table(parts, look),
-        "bars": _bars(task, results, setting, several, look),
+        **{name: None if own else _grid_table(make(results), look) for name, make in GRIDS.items()},
+        "bars": _bars(task, results, setting, count > 1, look),
         "bars_setting": PHRASE if task == "ground" else setting_name(task, setting) if setting else "",
         "roc": figures.roc_curves(results, look) if classify and len(any_result.settings) == 1 else "",
+        "roc_of": f"of {ROC_PANELS} of the {count} findings, by name" if count > ROC_PANELS else "per finding",
         "spectrum": figures.singular_spectra(results, look) if task == "geometry" else "",
         "intervals": INTERVALS.get(task, "bootstrap over patients") if any(r.has_intervals for r in results.values()) else "",
         "calibration": figures.calibration_curves(task, curves, look),
@@ -146,6 +148,13 @@ def task_section(task: str, runs: Sequence[RunView]) -> dict[str, Any]:
     }
 
 
+def _setting_of_figures(results: Mapping[str, TaskResult]) -> str:
+    """The last setting that all runs have, else the last of the first run."""
+    first, *others = results.values()
+    shared = [setting for setting in first.settings if all(setting in other.settings for other in others)]
+    return (shared or first.settings or [""])[-1]
+
+
 def _table_groups(task: str, results: Mapping[str, TaskResult]) -> dict[str, list[dict[str, Any]]]:
     groups: dict[str, list[dict[str, Any]]] = {}
     for key in keys_for(task, results):
@@ -154,8 +163,10 @@ def _table_groups(task: str, results: Mapping[str, TaskResult]) -> dict[str, lis
     return groups
 
 
-def _grid_table(grid: MetricGrid, look: Mapping[str, figures.Look]) -> dict[str, Any]:
-    """Return the table of a task that has no layout of its own here."""
+def _grid_table(grid: MetricGrid, look: Mapping[str, figures.Look]) -> dict[str, Any] | None:
+    """Return the table of a task that has no layout of its own here; nothing where it has no line."""
+    if not grid.lines:
+        return None
     groups = {
         group: [
             {
@@ -169,7 +180,8 @@ def _grid_table(grid: MetricGrid, look: Mapping[str, figures.Look]) -> dict[str,
         ]
         for group, lines in grid.groups.items()
     }
-    return {"metrics": grid.metrics, "groups": groups, "several": len({line.run for line in grid.lines}) > 1}
+    several = len({line.run for line in grid.lines}) > 1
+    return {"metrics": grid.metrics, "groups": groups, "several": several, "heading": "label" if any(groups) else ""}
 
 
 def _bars(task: str, results: Mapping[str, TaskResult], setting: str, several: bool, look: Mapping[str, figures.Look]) -> str:

@@ -21,7 +21,8 @@ from lingula.evaluation.result import ResultRow, number
 
 RANKING = ("AUROC", "AUPRC")
 METRICS = (*RANKING, "F1", "MCC", "sensitivity", "specificity", "balanced accuracy")
-MACRO = "macro"
+MACRO, MICRO = "macro", "micro"
+"""Labels of the mean over findings, and of all findings counted together."""
 
 
 @dataclass(frozen=True)

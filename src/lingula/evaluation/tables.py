@@ -14,7 +14,8 @@ from lingula.evaluation.result import RANKING, ResultRow, TaskResult
 from lingula.evaluation.run_view import RunView
 from lingula.evaluation.scored import MACRO
 
-WIDTH = 100
+WIDTH, FIRST = 100, 22
+"""Columns of the terminal, and those of a table's names at least."""
 HEADLINES = {
     "zero-shot": ("AUROC", "AUPRC", "F1", "MCC"),
     "probe": ("AUROC", "AUPRC"),
@@ -25,6 +26,8 @@ HEADLINES = {
     "ground": ("pointing", "IoU", "Dice", "CNR", "AUROC", "right side", "shift"),
 }
 """Metrics that the short tables show; retrieval shows what its directions are judged by."""
+COMPARED = {"segment": ("Dice", "NSD")}
+"""Metrics whose paired differences are told, where not all are."""
 TITLES = {
     "zero-shot": "Zero-shot classification",
     "probe": "Linear probe",
@@ -128,7 +131,7 @@ def table_for(task: str, runs: Sequence[RunView], detail: bool = False) -> Table
     table = Table(title=title, title_justify="left", title_style="bold")
     if not has_own_layout(task):
         return _fill_grid(table, metric_grid(results))
-    table.add_column("", overflow="fold", min_width=22)
+    table.add_column("", overflow="fold", min_width=FIRST)
     for name, result in results.items():
         ceiling = result.task == "supervised" and task == "zero-shot"
         table.add_column(f"{name}\n(ceiling)" if ceiling else name, justify="right", overflow="fold")
@@ -152,8 +155,9 @@ def table_for(task: str, runs: Sequence[RunView], detail: bool = False) -> Table
 
 def _fill_grid(table: Table, grid: MetricGrid) -> Table:
     several = len({line.run for line in grid.lines}) > 1
-    for name in ("", *(["run"] if several else [])):
-        table.add_column(name, overflow="fold")
+    table.add_column("", overflow="fold", min_width=FIRST)
+    if several:
+        table.add_column("run", overflow="fold")
     for name in ("n", *grid.metrics):
         table.add_column(name, justify="right", overflow="fold")
     for group, lines in grid.groups.items():
@@ -213,7 +217,8 @@ def _headline(row: ResultRow, result: TaskResult) -> bool:
     if row.metric == "recall@1":
         return True
     if not has_own_layout(result.task):
-        return row.subgroup == "all" and row.label in ("", MACRO)
+        compared = COMPARED.get(result.task, (row.metric,))
+        return row.metric in compared and row.subgroup == "all" and row.label in ("", MACRO)
     return row.metric == "AUROC" and (row.label != MACRO if _only_finding(result) else row.label == MACRO)
 
 

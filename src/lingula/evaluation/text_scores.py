@@ -22,14 +22,13 @@ from jaxtyping import Bool, Float
 from lingula.data.text.labeller import Label
 from lingula.evaluation.arrays import Numbers, PerQuery, PerResample, Weights
 from lingula.evaluation.metrics import nanmean, weighted_mean
+from lingula.evaluation.scored import MACRO, MICRO
 
 ORDERS = (1, 2, 3, 4)
 Labeller: TypeAlias = Callable[[str], Mapping[str, Label]]
 NgramCounts: TypeAlias = Float[np.ndarray, "reports numbers"]
 """Right 1- to 4-grams, all 1- to 4-grams of the generated report, its words, and those of the true report."""
 Present: TypeAlias = Bool[np.ndarray, "reports findings"]
-
-MICRO, MACRO = "micro", "macro"
 
 
 @dataclass(frozen=True)
