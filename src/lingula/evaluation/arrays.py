@@ -34,6 +34,8 @@ Latent: TypeAlias = Float[np.ndarray, "latent"]
 
 DenseLatents: TypeAlias = Float[np.ndarray, "images latent rows columns"]
 """L2-normalised latents on the feature grid, comparable with those of texts."""
+MeanCells: TypeAlias = Float[np.ndarray, "latent rows columns"]
+"""Mean of the feature grids of several images, place by place."""
 AttentionGrids: TypeAlias = Float[np.ndarray, "images heads rows columns"]
 """How much each head of an attention pooling looks at each cell of the feature grid."""
 Grids: TypeAlias = Float[np.ndarray, "maps rows columns"]

@@ -49,8 +49,8 @@ def _picture(store: Store, row: int, place: int, detections: Detections, setting
     words = [f"{score:.2f}" for score in best.scores]
     words = [" ".join(pair).strip() for pair in zip(words, _names(detections, best.labels), strict=True)]
     image = draw_boxes(image, _tuples(best.boxes * zoom), PREDICTION, words)
-    truth = f"{len(own.boxes)} true" if len(own.boxes) else "no true"
-    caption = f"{setting} of labels: {truth} boxes in green, the {len(best.boxes)} best of {len(said.boxes)} found in red"
+    truth = f"{len(own.boxes) or 'no'} true {'box' if len(own.boxes) == 1 else 'boxes'}"
+    caption = f"{setting} of labels: {truth} in green, the {len(best.boxes)} best of {len(said.boxes)} found in red"
     return Picture(image, f"{caption} ({detections.row_ids[place]}).")
 
 

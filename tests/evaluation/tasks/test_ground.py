@@ -10,8 +10,8 @@ from blobs import BlobStore, GridEncoder, build_blobs
 from lingula.core.errors import UserError
 from lingula.data.store_schema import StoredRegion
 from lingula.evaluation.config import EvaluateConfig
-from lingula.evaluation.grounding.asked import ATTENTION, CENTRE, FINDING, PHRASE, RANDOM
-from lingula.evaluation.grounding.side_measure import RIGHT, SHIFT
+from lingula.evaluation.grounding.asked import ATTENTION, CENTRE, CENTRED, FINDING, PHRASE, RANDOM
+from lingula.evaluation.grounding.side_measure import ENDING, RIGHT, SHIFT
 from lingula.evaluation.grounding.sides import BOTH, MIRRORED, ORIGINAL, SWAPPED
 from lingula.evaluation.result import TaskResult
 from lingula.evaluation.tasks.ground import run
@@ -73,9 +73,41 @@ def test_macro_is_the_mean_of_the_findings_and_predictions_give_it_back(grounded
 
 def test_each_image_is_encoded_once_and_each_text_once(store: BlobStore) -> None:
     encoder = GridEncoder()
-    run(encoder, store, config(ground={"skip_sides": True, "pictures": 0}))
-    assert encoder.images_seen == len(store.rows("test")) + len(store.rows("val"))
+    run(encoder, store, config(ground={"skip_sides": True, "pictures": 0, "reference": 7}))
+    assert encoder.images_seen == len(store.rows("test")) + len(store.rows("val")) + 7
     assert len(encoder.texts_seen) == len(set(encoder.texts_seen)) == 4
+
+
+class Biased(GridEncoder):
+    """Every cell says something of every phrase whatever the image, and says it louder than what it sees."""
+
+    def dense_pixels(self, pixels: Any) -> np.ndarray:
+        dense = super().dense_pixels(pixels)
+        pattern = np.random.default_rng(0).normal(size=dense.shape[1:])
+        return dense + 5 * pattern.astype(dense.dtype)
+
+
+def test_what_a_place_says_whatever_the_image_drowns_the_phrase_and_centring_takes_it_off(
+    store: BlobStore, grounded: TaskResult
+) -> None:
+    biased = run(Biased(), store, config())
+    assert value(biased, "pointing", PHRASE) < 0.5
+    for setting, metric, label in (
+        (CENTRED, "pointing", "macro"),
+        (CENTRED, "AUROC", "macro"),
+        (ORIGINAL + ENDING, RIGHT, ""),
+        (BOTH + ENDING, SHIFT, ""),
+    ):
+        assert value(biased, metric, setting, label) == pytest.approx(value(grounded, metric, setting, label), abs=1e-5)
+    assert value(grounded, "pointing", CENTRED) == 1
+    assert biased.protocol["images of the mean"] == len(store.rows("train"))
+
+
+def test_a_centred_map_of_a_model_that_sees_no_image_is_flat_and_without_images_there_is_none(store: BlobStore) -> None:
+    blind = run(GridEncoder(sees=False, attends=False, name="blind"), store, config())
+    assert value(blind, "AUROC", CENTRED) == 0.5
+    none = run(GridEncoder(), store, config(ground={"reference": 0}))
+    assert not [row for row in none.rows if row.setting.endswith("centred")]
 
 
 def test_test_regions_have_no_influence_on_thresholds_and_priors(store: BlobStore, grounded: TaskResult) -> None:

@@ -9,18 +9,20 @@ from functools import partial
 import numpy as np
 
 from lingula.data.store import Store
-from lingula.evaluation.arrays import Array, HeatMap, Latent, PerQuery
+from lingula.evaluation.arrays import Array, HeatMap, Latent, MeanCells, PerQuery
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.encoder import GroundingEncoder
 from lingula.evaluation.grounding.heat_maps import place_grids, smooth_grids
 from lingula.evaluation.grounding.measures import RankedMap
-from lingula.evaluation.grounding.model_maps import model_maps
+from lingula.evaluation.grounding.model_maps import centred, model_maps
 from lingula.evaluation.grounding.priors import Priors, random_grid
 from lingula.evaluation.grounding.queries import Query, truth_of
 from lingula.evaluation.grounding.thresholds import Choice
 
-PHRASE, ATTENTION, CENTRE, FINDING, RANDOM = "phrase", "attention", "centre prior", "finding prior", "random"
-"""Settings: the model's map of the phrase, its attention, and three maps that know no image."""
+PHRASE, CENTRED, ATTENTION = "phrase", "phrase, centred", "attention"
+CENTRE, FINDING, RANDOM = "centre prior", "finding prior", "random"
+"""Settings: the model's map of the phrase, the same less its mean over training images, its attention, and three maps that know
+no image."""
 
 POINTING, IOU, DICE, CNR, AUROC, AREA = "pointing", "IoU", "Dice", "CNR", "AUROC", "area"
 """Numbers of a map; the area is the region's share of the image, which is what a blind pointer hits."""
@@ -54,12 +56,14 @@ def ask(
     queries: list[Query],
     latents: Mapping[tuple[str, ...], Latent],
     priors: Priors,
+    mean: MeanCells | None,
     config: EvaluateConfig,
 ) -> AskedSplit:
     """Ask the model, and lay the maps of every setting beside each other."""
     if not queries:
         return AskedSplit(store, [], {})
-    (found,) = model_maps(model, store, queries, [[latents[query.texts] for query in queries]], config.ground.smooth)
+    words = [latents[query.texts] for query in queries]
+    (found,) = model_maps(model, store, queries, [words], config.ground.smooth)
     place = partial(_placed, size=store.size, crop=model.crop)
     shape = (found.phrase.shape[1], found.phrase.shape[2])
 
@@ -70,6 +74,9 @@ def ask(
 
     phrase, attention = found.phrase, found.attention
     maps: dict[str, MapOf] = {PHRASE: lambda number: place(phrase[number])}
+    if mean is not None:
+        less = centred(phrase, mean, words, config.ground.smooth)
+        maps[CENTRED] = lambda number: place(less[number])
     if attention is not None:
         maps[ATTENTION] = lambda number: place(attention[number])
     maps[CENTRE] = lambda number: priors.centre

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lingula.core.progress import ProgressBar
-from lingula.core.types import Pixels
+from lingula.core.types import Pixels, RowNumbers
 from lingula.data.store import Store
-from lingula.evaluation.arrays import Grids, Latent
+from lingula.evaluation.arrays import Grids, Latent, MeanCells
 from lingula.evaluation.encoder import Encoder, GroundingEncoder
 from lingula.evaluation.grounding.heat_maps import phrase_grids, smooth_grids
 from lingula.evaluation.grounding.queries import Query
@@ -87,6 +87,35 @@ def model_maps(
     order = range(len(queries))
     seen = np.stack([attended[number] for number in order]) if attended else None
     return [ModelMaps(np.stack([variant[number] for number in order]), seen) for variant in phrases]
+
+
+def mean_cells(encoder: GroundingEncoder, store: Store, rows: RowNumbers) -> MeanCells | None:
+    """Return the mean feature grid of some images, place by place; None where there is no image.
+
+    Args:
+        encoder: The model.
+        store: The images.
+        rows: Which of them.
+    """
+    total: MeanCells | None = None
+    for start in range(0, len(rows), BLOCK):
+        block = encoder.dense_pixels([store.pixels(int(row)) for row in rows[start : start + BLOCK]])
+        summed = block.sum(axis=0, dtype=np.float64)
+        total = summed if total is None else total + summed
+    return None if total is None else total / len(rows)
+
+
+def centred(maps: Grids, mean: MeanCells, latents: Sequence[Latent], sigma: float = 0.0) -> Grids:
+    """Take from each map of a phrase what the phrase makes of the mean grid: its mean map over the images of the mean (ours).
+
+    Args:
+        maps: `queries rows columns`, cosines, smoothed or not.
+        mean: From `mean_cells`.
+        latents: Of each query's words.
+        sigma: How the maps were smoothed, in cells.
+    """
+    less: Grids = maps - smooth_grids(phrase_grids(mean, np.stack(latents)), sigma)
+    return less
 
 
 def mirrored(pixels: Pixels) -> Pixels:

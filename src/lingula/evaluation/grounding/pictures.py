@@ -8,11 +8,11 @@ import numpy as np
 
 from lingula.core.randomness import random_generator
 from lingula.data.store import Store
-from lingula.evaluation.arrays import Grids
+from lingula.evaluation.arrays import Grids, MeanCells
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.encoder import Encoder, GroundingEncoder
 from lingula.evaluation.grounding.heat_maps import place_grids
-from lingula.evaluation.grounding.model_maps import encode_words, mirrored, model_maps
+from lingula.evaluation.grounding.model_maps import centred, encode_words, mirrored, model_maps
 from lingula.evaluation.grounding.queries import Query, truth_of
 from lingula.evaluation.grounding.sides import side_of, swap_sides
 from lingula.evaluation.overlays import TRUTH, draw_contour, draw_heatmap, draw_mask
@@ -25,7 +25,12 @@ SIDE = 224
 
 
 def ground_pictures(
-    encoder: Encoder, model: GroundingEncoder, store: Store, queries: Sequence[Query], config: EvaluateConfig
+    encoder: Encoder,
+    model: GroundingEncoder,
+    store: Store,
+    queries: Sequence[Query],
+    mean: MeanCells | None,
+    config: EvaluateConfig,
 ) -> list[Picture]:
     """Draw some queries, drawn by seed, those whose phrase names a side first: the truth and the phrase's map beside each other.
 
@@ -36,6 +41,7 @@ def ground_pictures(
         model: The same model; says where they lie.
         store: The images.
         queries: The queries of the scored split.
+        mean: Mean feature grid of training images, whose map is taken off; None: maps are drawn as they are.
         config: How many, seed, smoothing.
     """
     chosen = choose_queries(queries, config.ground.pictures, config.seed)
@@ -46,8 +52,12 @@ def ground_pictures(
     words = [[latents[query.texts] for query in chosen], [latents[each] for each in swapped]]
     straight, other = model_maps(model, store, chosen, words, config.ground.smooth)
     (turned,) = model_maps(model, store, chosen, words[:1], config.ground.smooth, mirrored)
-    maps = zip(straight.phrase, other.phrase, turned.phrase, strict=True)
-    return [_picture(store, query, np.stack(own), model.crop) for query, own in zip(chosen, maps, strict=True)]
+    grids = [straight.phrase, other.phrase, turned.phrase]
+    if mean is not None:
+        grids = [centred(own, mean, asked, config.ground.smooth) for own, asked in zip(grids, (*words, words[0]), strict=True)]
+    maps = zip(*grids, strict=True)
+    what = "Cosine" if mean is None else "Cosine less its mean over training images,"
+    return [_picture(store, query, np.stack(own), model.crop, what) for query, own in zip(chosen, maps, strict=True)]
 
 
 def choose_queries(queries: Sequence[Query], count: int, seed: int) -> list[Query]:
@@ -64,7 +74,7 @@ def _is_sided(query: Query) -> bool:
     return query.stored and side_of(query.texts[0]) is not None
 
 
-def _picture(store: Store, query: Query, grids: Grids, crop: float) -> Picture:
+def _picture(store: Store, query: Query, grids: Grids, crop: float, what: str) -> Picture:
     """Draw one query; all maps share one scale of colours."""
     shape = panel_shape((store.size, store.size), SIDE)
     placed = place_grids(grids, store.size, store.size, crop)
@@ -85,4 +95,4 @@ def _picture(store: Store, query: Query, grids: Grids, crop: float) -> Picture:
     if sided:
         panels += [panel(False, 1), panel(True, 2)]
         caption += f"; then “{swap_sides(query.texts[0])}” on the same image; then the first phrase on the mirrored image"
-    return Picture(strip(panels), caption + f". Cosine {limits[0]:.2f} to {limits[1]:.2f}, one scale for all.")
+    return Picture(strip(panels), caption + f". {what} {limits[0]:.2f} to {limits[1]:.2f}, one scale for all.")

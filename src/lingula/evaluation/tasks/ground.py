@@ -12,13 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 from lingula.core.errors import UserError
+from lingula.core.randomness import random_generator
+from lingula.core.types import RowNumbers
 from lingula.data.store import Store
 from lingula.evaluation.arrays import PerQuery
 from lingula.evaluation.cohort import select_rows
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.encoder import Encoder, GroundingEncoder, need_grounding
 from lingula.evaluation.grounding.asked import AREA, AUROC, POINTING, AskedSplit, ask, measure
-from lingula.evaluation.grounding.model_maps import encode_words
+from lingula.evaluation.grounding.model_maps import encode_words, mean_cells
 from lingula.evaluation.grounding.pictures import ground_pictures
 from lingula.evaluation.grounding.priors import Priors, learn_priors
 from lingula.evaluation.grounding.queries import Queries, gather_queries, region_prompts
@@ -63,7 +65,9 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
         raise UserError(f"no region of the {config.split} split is left to find", "Loosen --where, --label or --ground.kind.")
     latents = encode_words(encoder, [query.texts for query in (*test.asked, *val.asked)])
     priors = learn_priors(store, asked["train"])
-    scored, chosen = (ask(model, store, queries.asked, latents, priors, config) for queries in (test, val))
+    reference = _reference_rows(kept[splits == "train"], config)
+    mean = mean_cells(model, store, reference)
+    scored, chosen = (ask(model, store, queries.asked, latents, priors, mean, config) for queries in (test, val))
     choices = {name: choose_threshold(partial(chosen.ranked, name), chosen.findings) for name in scored.maps}
     numbers = {name: measure(scored.ranked(name), choices[name]) for name in scored.maps}
     patients = [str(store.column("patient_id")[query.row]) for query in scored.queries]
@@ -72,12 +76,18 @@ def run(encoder: Encoder, store: Store, config: EvaluateConfig, cache: Path | No
         for name, own in numbers.items()
         for row in mean_rows(_shown(own), scored.findings, patients, config.bootstrap, config.seed, name, _chances(own))
     ]
-    sides = Sides() if config.ground.skip_sides else measure_sides(encoder, model, store, scored.queries, config)
+    sides = Sides() if config.ground.skip_sides else measure_sides(encoder, model, store, scored.queries, mean, config)
     notes = _notes(encoder, model, scored, asked, config, sides)
-    protocol = _protocol(asked, scored, priors, choices, config, sides)
+    protocol = _protocol(asked, scored, priors, choices, config, sides) | {"images of the mean": len(reference)}
     result = make_result("ground", encoder, store, config, lines + sides.rows, protocol, notes)
-    pictures = ground_pictures(encoder, model, store, scored.queries, config)
+    pictures = ground_pictures(encoder, model, store, scored.queries, mean, config)
     return result.with_predictions(_table(store, scored, numbers, sides)).with_pictures(pictures)
+
+
+def _reference_rows(training: RowNumbers, config: EvaluateConfig) -> RowNumbers:
+    """The training images whose mean is taken off, drawn by seed."""
+    order = random_generator(config.seed, "ground reference").permutation(len(training))
+    return np.sort(training[order[: config.ground.reference]])
 
 
 def _shown(numbers: Mapping[str, PerQuery]) -> dict[str, PerQuery]:
