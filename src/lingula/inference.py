@@ -19,6 +19,7 @@ from lingula.core.files import read_json
 from lingula.core.types import Pixels
 from lingula.data.augment import ImageTransform
 from lingula.data.readers import UnreadableImage, read_radiograph
+from lingula.evaluation.arrays import MeanCells
 from lingula.evaluation.config import SeenOfVolumes
 from lingula.evaluation.encoder import DenseTrainable, Trainable
 from lingula.evaluation.grounding.heat_maps import phrase_grids, place_grids
@@ -81,24 +82,33 @@ class Model(LoadedRun):
         """
         return self.embed_pixels([self._square(image) for image in images])[1]
 
-    def heatmap(self, image: ImageInput, phrase: str) -> Float[np.ndarray, "height width"]:
+    def heatmap(self, image: ImageInput, phrase: str, mean: MeanCells | None = None) -> Float[np.ndarray, "height width"]:
         """Cosine of a phrase with every place of an image, bilinear between the cells of the feature grid.
 
         A border that the store cut off gets the values of its edge.
 
+        Args:
+            image: The image.
+            phrase: What to look for.
+            mean: `latent rows columns`, the mean of `dense_pixels` over images that lie alike, whose map is taken off; None: the
+                map stays as it is.
+
         Raises:
             UserError: The image cannot be read.
         """
-        found: np.ndarray = self.heatmaps(image, [phrase])[0]
+        found: np.ndarray = self.heatmaps(image, [phrase], mean)[0]
         return found
 
-    def heatmaps(self, image: ImageInput, phrases: Sequence[str]) -> Float[np.ndarray, "phrases height width"]:
+    def heatmaps(
+        self, image: ImageInput, phrases: Sequence[str], mean: MeanCells | None = None
+    ) -> Float[np.ndarray, "phrases height width"]:
         """`heatmap` of several phrases; the image goes through the model once.
 
         Raises:
             UserError: The image cannot be read.
         """
-        return self._onto(image, phrase_grids(self.dense_pixels([self._square(image)])[0], self.encode_text(phrases)))
+        dense, latents = self.dense_pixels([self._square(image)])[0], self.encode_text(phrases)
+        return self._onto(image, phrase_grids(dense if mean is None else dense - mean, latents))
 
     def attention_map(self, image: ImageInput) -> Float[np.ndarray, "height width"] | None:
         """How much the pooling looks at every place of an image, mean over its heads; None for a method that pools otherwise.

@@ -19,6 +19,7 @@ from lingula.data.store import Store
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.encoder import GroundingEncoder
 from lingula.evaluation.grounding.heat_maps import phrase_grids, place_grids
+from lingula.evaluation.grounding.model_maps import mean_cells
 from lingula.evaluation.tasks.ground import run as ground
 from lingula.evaluation.tasks.zero_shot import run as zero_shot
 from lingula.inference import Model
@@ -106,6 +107,27 @@ def test_a_row_of_the_store_is_drawn_with_its_truth(folder: Path, tmp_path: Path
     assert notes == ["clip pools without attention: no attention map and no pseudo mask."]
     with Image.open(tmp_path / "clip.png") as third:
         assert third.width < wide * 0.7
+
+
+def test_a_mean_map_is_taken_off_where_a_reference_is_given(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, model = Store.open(folder / "store"), Model.load(folder / "g2d")
+    pixels = np.array(store.pixels(40))
+    mean = mean_cells(model, store, store.rows("train"))
+    assert mean is not None
+    latent = model.encode_text([PHRASE])
+    every = [phrase_grids(model.dense_pixels([store.pixels(int(row))])[0], latent)[0] for row in store.rows("train")]
+    less = place_grids(np.mean(every, axis=0)[None], SIZE, SIZE)[0]
+    np.testing.assert_allclose(model.heatmap(pixels, PHRASE, mean), model.heatmap(pixels, PHRASE) - less, atol=1e-5)
+    words = ["show", str(folder / "g2d"), "--store", str(folder / "store"), "--phrase", PHRASE, "--row", "40"]
+    main([*words, "--out", str(tmp_path / "plain.png")])
+    main([*words, "--out", str(tmp_path / "less.png"), "--reference", str(folder / "store")])
+    assert "Maps of phrases: cosine less its mean over 36 training images of" in capsys.readouterr().out
+    assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "less.png").read_bytes()
+    prepare(PhantomSource(0, 2, 2, size=SIZE), tmp_path / "untrained", PrepareConfig(size=SIZE), workers=1)
+    with pytest.raises(UserError, match="has no training images"):
+        show(folder / "g2d", (PHRASE,), tmp_path / "x.png", store=folder / "store", row=0, reference=tmp_path / "untrained")
 
 
 @pytest.mark.parametrize("black", [False, True])

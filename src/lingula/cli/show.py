@@ -13,8 +13,12 @@ from lingula.core.errors import UserError, nearest
 if TYPE_CHECKING:
     from lingula.data.store import Store
     from lingula.data.store_table import StoreTable
+    from lingula.evaluation.arrays import MeanCells
     from lingula.evaluation.show import Asked
     from lingula.inference import ImageInput, Model
+
+REFERENCE = 200
+"""Training images whose mean map is taken off, at most."""
 
 
 @dataclass
@@ -37,6 +41,8 @@ class Show:
     """Which image of the store, by number."""
     study: str | None = None
     """Which image of the store, by its study; the first one where the study has several."""
+    reference: Path | None = None
+    """Store of radiographs: the mean map of its training images is taken from each phrase's (`phrase, centred` of grounding)."""
     out: Path | None = None
     """PNG to write; show.png in the run where nothing is given."""
     checkpoint: str = "best"
@@ -56,7 +62,7 @@ class Show:
             notes = self._show_volume(run, out)
         else:
             self._check()
-            notes = show(run, self.phrase, out, self.image, self.store, self.row, self.study, self.checkpoint)
+            notes = show(run, self.phrase, out, self.image, self.store, self.row, self.study, self.checkpoint, self.reference)
         for note in notes:
             print(note)
         print(out)
@@ -65,8 +71,8 @@ class Show:
         from lingula.cli.show_masked import show_masked
         from lingula.data.volume_store import VolumeStore
 
-        if self.phrase or self.image is not None:
-            problem = "--phrase and --image are for radiographs; of CT volumes hidden patches are shown"
+        if self.phrase or self.image is not None or self.reference is not None:
+            problem = "--phrase, --image and --reference are for radiographs; of CT volumes hidden patches are shown"
             raise UserError(problem, "Give --store STORE with --row N or --study ID alone.")
         if self.store is None or (self.row is None) == (self.study is None):
             raise UserError("show needs one volume of a store", "Give --store STORE with --row N or --study ID.")
@@ -93,6 +99,7 @@ def show(
     row: int | None = None,
     study: str | None = None,
     checkpoint: str = "best",
+    reference: Path | None = None,
 ) -> list[str]:
     """Draw the sheet and return what the reader has to know about it.
 
@@ -109,6 +116,10 @@ def show(
     number = 0 if opened is None else _row(opened, row, study)
     shown: ImageInput = opened.pixels(number) if opened is not None else image or Path()
     name = str(image) if opened is None else f"{opened.name} row {number}, study {opened.column('study_id')[number]}"
+    mean = None
+    if reference is not None:
+        mean, taken = _mean_of(model, Store.open(reference))
+        notes.append(f"Maps of phrases: cosine less its mean over {taken} training images of {reference}.")
     settings, own = model.mask_settings()
     made = ", ".join(f"{key} {value}" for key, value in settings.items() if value not in (None, False))
     mask = model.pseudo_mask(shown)
@@ -119,7 +130,7 @@ def show(
     sheet = Sheet(
         title=f"{name} · {model.name} of {run} ({checkpoint})",
         pixels=read_pixels(shown),
-        asked=_asked(model, shown, phrases, opened, number),
+        asked=_asked(model, shown, phrases, opened, number, mean),
         attention=model.attention_map(shown),
         mask=mask,
         mask_words=made if own else "default settings: the run has none of its own",
@@ -158,12 +169,30 @@ def _row(store: StoreTable, row: int | None, study: str | None) -> int:
     return int(studies.index(study))
 
 
-def _asked(model: Model, image: ImageInput, phrases: tuple[str, ...], store: Store | None, row: int) -> list[Asked]:
+def _mean_of(model: Model, store: Store) -> tuple[MeanCells, int]:
+    """The mean feature grid of some training images, and of how many.
+
+    Raises:
+        UserError: The store has none.
+    """
+    from lingula.evaluation.grounding.model_maps import mean_cells
+
+    rows = store.rows("train")
+    rows = rows[:: max(len(rows) // REFERENCE, 1)][:REFERENCE]
+    mean = mean_cells(model, store, rows)
+    if mean is None:
+        raise UserError(f"store {store.path} has no training images", "Give another --reference, or leave it out.")
+    return mean, len(rows)
+
+
+def _asked(
+    model: Model, image: ImageInput, phrases: tuple[str, ...], store: Store | None, row: int, mean: MeanCells | None
+) -> list[Asked]:
     """The answers to all phrases, with the truth where the store has one."""
     from lingula.evaluation.grounding.named import named_regions
     from lingula.evaluation.show import Asked
 
-    heats = model.heatmaps(image, phrases)
+    heats = model.heatmaps(image, phrases, mean)
     if store is None:
         return [Asked(phrase, heat) for phrase, heat in zip(phrases, heats, strict=True)]
     asked = []

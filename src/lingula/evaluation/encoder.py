@@ -140,8 +140,10 @@ class DenseTrainableEncoder(Protocol):
 class GroundingEncoder(Protocol):
     """An encoder that says where in an image a text lies."""
 
-    crop: float
-    """Side of the square in the middle that the model sees, as a share of the stored image's side."""
+    @property
+    def crop(self) -> float:
+        """Side of the square in the middle that the model sees, as a share of the stored image's side."""
+        ...
 
     def dense_pixels(self, pixels: Sequence[Pixels]) -> DenseLatents:
         """Return L2-normalised latents on the feature grid, comparable with those of texts."""
