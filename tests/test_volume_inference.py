@@ -200,7 +200,7 @@ def test_what_cannot_be_shown_of_volumes_is_said(
 ) -> None:
     words, of_store = ["show", str(place / "run")], ["--store", str(place / "store")]
     for options, said in (
-        ([*of_store, "--row", "1", "--phrase", "effusion"], "--phrase and --image are for radiographs"),
+        ([*of_store, "--row", "1", "--phrase", "effusion"], "--phrase, --image and --reference are for radiographs"),
         ([*of_store], "show needs one volume of a store"),
         ([*of_store, "--row", "99"], "has no row 99"),
     ):
