@@ -120,10 +120,9 @@ def look(run: Path, store: Path, count: int, checkpoint: str = "best") -> Seen:
         if maps is None or mask is None:
             raise SystemExit(f"error: {run} has no attention\nremedy: Give a run of G2D.")
         grid = torch.nn.functional.adaptive_avg_pool2d(true.float()[None, None], maps.shape[2:])
-        settings = {
-            name: value for name, value in model.mask_settings()[0].items() if name not in ("domain", "per_head", "smooth")
-        }
-        best.append(pseudo_masks(grid, (opened.size, opened.size), **settings)[0, 0])
+        settings = {name: value for name, value in model.mask_settings()[0].items() if name not in ("per_head", "smooth")}
+        seen = torch.from_numpy(np.array(pixels, np.float32))[None, None] / 255
+        best.append(pseudo_masks(grid, (opened.size, opened.size), image=seen, **settings)[0, 0])
         truth.append(true)
         attention.append(torch.from_numpy(maps[0].mean(axis=0)).float())
         masks.append(torch.from_numpy(mask).float())
