@@ -262,7 +262,9 @@ def test_tables_that_list_no_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(gzip.compress(b"\xff\xfe"), "is not UTF-8 text"), (gzip.compress(b"a\n")[:-9], "cannot be unpacked")]
+    ("content", "said"),
+    [(gzip.compress(b"\xff\xfe"), "is not UTF-8 text"), (gzip.compress(b"a\n")[:-9], "cannot be unpacked")],
+    ids=["no text", "cut off"],
 )
 def test_a_list_that_is_no_text_or_cannot_be_unpacked(content: bytes, said: str, tmp_path: Path) -> None:
     written("nih", tmp_path)
