@@ -1,7 +1,7 @@
 """What do G2D's pseudo masks look at? Attention and masks of trained runs against the true masks. Phantom numbers.
 
     make tour && .venv/bin/python experiments/g2d_masks.py runs/tour/g2d
-    .venv/bin/python experiments/g2d_masks.py RUN RUN --store stores/tour --images 500
+    .venv/bin/python experiments/g2d_masks.py RUN RUN --store stores/demo --images 500
 
 Prints one row per run. Columns:
 
@@ -107,8 +107,7 @@ def look(run: Path, store: Path, count: int, checkpoint: str = "best") -> Seen:
     from lingula.objectives import pseudo_masks
 
     model, opened = Model.load(run, checkpoint), Store.open(store)
-    tested = np.flatnonzero(np.array(opened.column("split")) == "test").tolist()
-    rows = [row for row in tested if opened.regions(row)][:count]
+    rows = [row for row in map(int, opened.rows("test")) if opened.regions(row)][:count]
     truth, attention, masks, best = [], [], [], []
     for row in rows:
         regions = [region_mask(opened, row, number) for number in range(len(opened.regions(row)))]
@@ -133,9 +132,9 @@ def main() -> None:
     """Parse the arguments, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    parser.add_argument("--store", type=Path, default=ROOT / "stores/tour")
+    parser.add_argument("--store", type=Path, default=ROOT / "stores/demo")
     parser.add_argument("--images", type=int, default=500)
-    parser.add_argument("--checkpoint", default="best", help="best, last, initial or a step")
+    parser.add_argument("--checkpoint", default="best", help="best, last or initial")
     chosen = parser.parse_args()
     print("| run | " + " | ".join(COLUMNS) + " |\n" + "| --- " * (len(COLUMNS) + 1) + "|")
     for run in chosen.runs:

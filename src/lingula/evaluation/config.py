@@ -33,8 +33,6 @@ SeenOfVolumes = Literal["whole", "windows", "centre"]
 ScorerName = Literal["mgca", "strict"]
 DenseScores = Literal["dense-max", "dense-mean", "dense-attention"]
 ZeroShotScores = Literal["pooled", "dense-max", "dense-mean", "dense-attention"]
-PARTS = ("segment", "detect", "ground", "generate", "token_probe")
-"""Fields that are for the task of their name alone."""
 
 
 class EvaluateConfig(Config):
@@ -123,7 +121,8 @@ class EvaluateConfig(Config):
         >>> EvaluateConfig(store=Path("stores/x"), folds=5, label=("Edema",)).options("probe")
         '--store stores/x --task probe --label Edema --folds 5'
         """
-        others = [part for part in PARTS if part != task.replace("-", "_")]
+        parts = [name for name in type(self).model_fields if isinstance(getattr(self, name), Config)]
+        others = [part for part in parts if part != task.replace("-", "_")]
         return shlex.join(["--store", str(self.store), "--task", task, *_words(self, left_out=("store", "task", *others))])
 
     @model_validator(mode="after")

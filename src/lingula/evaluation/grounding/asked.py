@@ -14,7 +14,7 @@ from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.encoder import GroundingEncoder
 from lingula.evaluation.grounding.heat_maps import place_grids, smooth_grids
 from lingula.evaluation.grounding.measures import RankedMap
-from lingula.evaluation.grounding.model_maps import centred, model_maps
+from lingula.evaluation.grounding.model_maps import model_maps
 from lingula.evaluation.grounding.priors import Priors, random_grid
 from lingula.evaluation.grounding.queries import Query, truth_of
 from lingula.evaluation.grounding.thresholds import Choice
@@ -63,7 +63,7 @@ def ask(
     if not queries:
         return AskedSplit(store, [], {})
     words = [latents[query.texts] for query in queries]
-    (found,) = model_maps(model, store, queries, [words], config.ground.smooth)
+    (found,) = model_maps(model, store, queries, [words], config.ground.smooth, mean=mean)
     place = partial(_placed, size=store.size, crop=model.crop)
     shape = (found.phrase.shape[1], found.phrase.shape[2])
 
@@ -72,11 +72,10 @@ def ask(
         grid = random_grid(shape, config.seed, str(store.column("row_id")[query.row]), query.finding, *query.texts)
         return place(smooth_grids(grid, config.ground.smooth)[0])
 
-    phrase, attention = found.phrase, found.attention
+    phrase, attention, centred = found.phrase, found.attention, found.centred
     maps: dict[str, MapOf] = {PHRASE: lambda number: place(phrase[number])}
-    if mean is not None:
-        less = centred(phrase, mean, words, config.ground.smooth)
-        maps[CENTRED] = lambda number: place(less[number])
+    if centred is not None:
+        maps[CENTRED] = lambda number: place(centred[number])
     if attention is not None:
         maps[ATTENTION] = lambda number: place(attention[number])
     maps[CENTRE] = lambda number: priors.centre

@@ -28,10 +28,13 @@ class ModelMaps:
         phrase: `queries rows columns`; cosine of the phrase with every cell.
         attention: `queries rows columns`; mean over the heads, the same for every phrase of an image; None for a model
             without attention.
+        centred: The phrase's maps less what the phrase makes of the mean grid, its mean map over the images of the mean (ours);
+            None where no mean is given.
     """
 
     phrase: Grids
     attention: Grids | None
+    centred: Grids | None
 
 
 def encode_words(encoder: Encoder, words: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], Latent]:
@@ -49,6 +52,7 @@ def model_maps(
     latents: Sequence[Sequence[Latent]],
     sigma: float = 0.0,
     change: Callable[[Pixels], Pixels] | None = None,
+    mean: MeanCells | None = None,
 ) -> list[ModelMaps]:
     """Return the maps of queries for several wordings of each, from one pass over their images.
 
@@ -59,6 +63,7 @@ def model_maps(
         latents: For each variant, the latent of every query's words.
         sigma: Smoothing in cells.
         change: What is done to the pixels first (mirroring).
+        mean: From `mean_cells`; None: there are no centred maps.
 
     Raises:
         ValueError: Attention and dense features lie on different grids.
@@ -81,12 +86,17 @@ def model_maps(
                     grids = phrase_grids(dense[place], np.stack([own[number] for number in places[row]]))
                     variant |= dict(zip(places[row], smooth_grids(grids, sigma), strict=True))
                 if attention is not None:
-                    mean = smooth_grids(attention[place].mean(axis=0, keepdims=True), sigma)[0]
-                    attended |= dict.fromkeys(places[row], mean)
+                    overall = smooth_grids(attention[place].mean(axis=0, keepdims=True), sigma)[0]
+                    attended |= dict.fromkeys(places[row], overall)
             bar.advance(len(block))
     order = range(len(queries))
     seen = np.stack([attended[number] for number in order]) if attended else None
-    return [ModelMaps(np.stack([variant[number] for number in order]), seen) for variant in phrases]
+    found = []
+    for variant, own in zip(phrases, latents, strict=True):
+        maps = np.stack([variant[number] for number in order])
+        less = None if mean is None else maps - smooth_grids(phrase_grids(mean, np.stack(own)), sigma)
+        found.append(ModelMaps(maps, seen, less))
+    return found
 
 
 def mean_cells(encoder: GroundingEncoder, store: Store, rows: RowNumbers) -> MeanCells | None:
@@ -103,19 +113,6 @@ def mean_cells(encoder: GroundingEncoder, store: Store, rows: RowNumbers) -> Mea
         summed = block.sum(axis=0, dtype=np.float64)
         total = summed if total is None else total + summed
     return None if total is None else total / len(rows)
-
-
-def centred(maps: Grids, mean: MeanCells, latents: Sequence[Latent], sigma: float = 0.0) -> Grids:
-    """Take from each map of a phrase what the phrase makes of the mean grid: its mean map over the images of the mean (ours).
-
-    Args:
-        maps: `queries rows columns`, cosines, smoothed or not.
-        mean: From `mean_cells`.
-        latents: Of each query's words.
-        sigma: How the maps were smoothed, in cells.
-    """
-    less: Grids = maps - smooth_grids(phrase_grids(mean, np.stack(latents)), sigma)
-    return less
 
 
 def mirrored(pixels: Pixels) -> Pixels:

@@ -12,7 +12,7 @@ from lingula.evaluation.arrays import Grids, MeanCells
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.encoder import Encoder, GroundingEncoder
 from lingula.evaluation.grounding.heat_maps import place_grids
-from lingula.evaluation.grounding.model_maps import centred, encode_words, mirrored, model_maps
+from lingula.evaluation.grounding.model_maps import encode_words, mirrored, model_maps
 from lingula.evaluation.grounding.queries import Query, truth_of
 from lingula.evaluation.grounding.sides import side_of, swap_sides
 from lingula.evaluation.overlays import TRUTH, draw_contour, draw_heatmap, draw_mask
@@ -50,11 +50,9 @@ def ground_pictures(
     swapped = [tuple(swap_sides(text) for text in query.texts) for query in chosen]
     latents = encode_words(encoder, [*(query.texts for query in chosen), *swapped])
     words = [[latents[query.texts] for query in chosen], [latents[each] for each in swapped]]
-    straight, other = model_maps(model, store, chosen, words, config.ground.smooth)
-    (turned,) = model_maps(model, store, chosen, words[:1], config.ground.smooth, mirrored)
-    grids = [straight.phrase, other.phrase, turned.phrase]
-    if mean is not None:
-        grids = [centred(own, mean, asked, config.ground.smooth) for own, asked in zip(grids, (*words, words[0]), strict=True)]
+    straight, other = model_maps(model, store, chosen, words, config.ground.smooth, mean=mean)
+    (turned,) = model_maps(model, store, chosen, words[:1], config.ground.smooth, mirrored, mean)
+    grids = [own.phrase if own.centred is None else own.centred for own in (straight, other, turned)]
     maps = zip(*grids, strict=True)
     what = "Cosine" if mean is None else "Cosine less its mean over training images,"
     return [_picture(store, query, np.stack(own), model.crop, what) for query, own in zip(chosen, maps, strict=True)]

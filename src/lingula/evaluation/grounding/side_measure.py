@@ -9,11 +9,11 @@ from itertools import product
 import numpy as np
 
 from lingula.data.store import Store
-from lingula.evaluation.arrays import MeanCells, PerQuery
+from lingula.evaluation.arrays import Grids, MeanCells, PerQuery
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.encoder import Encoder, GroundingEncoder
 from lingula.evaluation.grounding.heat_maps import place_grids
-from lingula.evaluation.grounding.model_maps import centred, encode_words, mirrored, model_maps
+from lingula.evaluation.grounding.model_maps import encode_words, mirrored, model_maps
 from lingula.evaluation.grounding.queries import Query, truth_of
 from lingula.evaluation.grounding.sides import (
     BOTH,
@@ -101,12 +101,11 @@ def _middles(
     latents = encode_words(encoder, [*(query.texts for query in queries), *swapped])
     words = [[latents[query.texts] for query in queries], [latents[each] for each in swapped]]
     sigma = config.ground.smooth
-    straight = model_maps(model, store, queries, words, sigma)
-    turned = model_maps(model, store, queries, words, sigma, mirrored)
-    maps = {name: own.phrase for name, own in zip((ORIGINAL, SWAPPED, MIRRORED, BOTH), (*straight, *turned), strict=True)}
-    if mean is not None:
-        asked = dict(zip(maps, (*words, *words), strict=True))
-        maps |= {name + ENDING: centred(own, mean, asked[name], sigma) for name, own in maps.items()}
+    straight = model_maps(model, store, queries, words, sigma, mean=mean)
+    turned = model_maps(model, store, queries, words, sigma, mirrored, mean)
+    maps: dict[str, Grids] = {}
+    for name, own in zip((ORIGINAL, SWAPPED, MIRRORED, BOTH), (*straight, *turned), strict=True):
+        maps |= {name: own.phrase} if own.centred is None else {name: own.phrase, name + ENDING: own.centred}
     return {
         name: np.array([middle_of(place_grids(grid[None], store.size, store.size, model.crop)[0]) for grid in grids])
         for name, grids in maps.items()
