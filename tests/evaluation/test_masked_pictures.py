@@ -63,7 +63,8 @@ def test_hidden_is_what_the_mask_says_and_kept_is_what_is_there(store: VolumeSto
     volume = filler.crop.evaluate(store, [1])
     kept = kept_patches([random_key(4, store.column("row_id")[1], "picture")], math.prod(GRID), SHARE)
     with torch.no_grad():
-        predicted = filler.decoder(filler.tower.visible(volume, kept), kept, GRID)[0].numpy()
+        every = torch.arange(math.prod(GRID))[None]
+        predicted = filler.decoder(filler.tower.visible(volume, kept), kept, every, GRID)[0].numpy()
     there = volume[0, 0].numpy() * 800 - 100
     hidden, filled = (to_store(each, store) for each in (found.hidden, found.predicted))
     np.testing.assert_allclose(to_store(found.hounsfield, store), there, atol=1e-3)

@@ -19,7 +19,7 @@ from lingula.core.errors import UserError
 from lingula.methods.colipri import ColipriMethod
 from lingula.methods.colipri_config import PRESETS, ColipriMethodConfig
 from lingula.models.text_encoder import TextEncoder
-from lingula.objectives import contrastive_loss, kept_patches, masked_image_error, report_errors
+from lingula.objectives import contrastive_loss, hidden_patches, kept_patches, masked_image_error, report_errors
 from lingula.training.step import GlobalLosses
 
 SHAPE, GRID, SLOTS = (8, 4, 12), (4, 2, 3), 2
@@ -105,8 +105,9 @@ def test_the_terms_are_what_the_equations_say(make: Make, batch: Batch) -> None:
     torch.testing.assert_close(losses.terms["contrastive"], contrastive_loss(image, text, 0.07))
 
     kept = kept_patches(batch.keys, 24, 0.75)
-    predicted = method.masked_decoder(tower.backbone.tokens(batch.images, kept), kept, GRID)
-    error = masked_image_error(predicted, batch.images, kept, (2, 2, 4))
+    hidden = hidden_patches(kept, 24)
+    predicted = method.masked_decoder(tower.backbone.tokens(batch.images, kept), kept, hidden, GRID)
+    error = masked_image_error(predicted, batch.images, hidden, (2, 2, 4))
     torch.testing.assert_close(losses.terms["masked"], error.mean())
 
     logits = method.report_decoder(batch.report.ids, features.flatten(2).transpose(1, 2))

@@ -8,9 +8,10 @@ import torch
 from lingula.models.masked_decoder import MaskedDecoder
 from lingula.models.volume_config import VolumeEncoderConfig
 from lingula.models.volume_encoder import VolumeEncoder
-from lingula.objectives.masked_image import kept_patches, masked_image_error
+from lingula.objectives.masked_image import hidden_patches, kept_patches, masked_image_error
 
 PATCH, GRID = (2, 3, 4), (4, 2, 3)
+ALL = torch.arange(24)[None]
 CONFIG = VolumeEncoderConfig(embed_dim=24, depth=1, num_heads=2, patch_size=PATCH, drop_path=0.3)
 
 
@@ -19,19 +20,20 @@ def make(blocks: int = 2, width: int | None = None) -> MaskedDecoder:
     return MaskedDecoder(CONFIG, blocks, width).eval()
 
 
-def test_it_predicts_every_patch_and_skips_nothing_at_random() -> None:
+def test_it_predicts_every_hidden_patch_and_skips_nothing_at_random() -> None:
     decoder = make(width=36).train()
     kept = kept_patches([1, 2], 24, 0.75)
     tokens = torch.randn(2, 6, 24)
-    predicted = decoder(tokens, kept, GRID)
-    assert predicted.shape == (2, 24, 24)
-    assert torch.equal(predicted, decoder(tokens, kept, GRID)), "no stochastic depth"
+    hidden = hidden_patches(kept, 24)
+    predicted = decoder(tokens, kept, hidden, GRID)
+    assert predicted.shape == (2, 18, 24)
+    assert torch.equal(predicted, decoder(tokens, kept, hidden, GRID)), "no stochastic depth"
 
 
 def test_without_blocks_a_token_decides_its_own_patch_and_hidden_ones_are_alike() -> None:
     decoder, kept = make(blocks=0), torch.tensor([[3, 10, 11]])
     tokens = torch.randn(1, 3, 24)
-    predicted = decoder(tokens, kept, GRID)
+    predicted = decoder(tokens, kept, ALL, GRID)
     torch.testing.assert_close(predicted[:, kept[0]], decoder.voxels(decoder.norm(decoder.embed(tokens))))
     hidden = [number for number in range(24) if number not in kept[0].tolist()]
     torch.testing.assert_close(predicted[:, hidden], decoder.voxels(decoder.norm(decoder.mask_token)).expand(1, 21, 24))
@@ -49,20 +51,23 @@ def test_every_place_is_its_own_along_x_y_and_z() -> None:
         whole[0, number] = decoder.embed(token)
     for block in decoder.blocks:
         whole = block(whole, angles)
-    torch.testing.assert_close(decoder(tokens, kept, GRID), decoder.voxels(decoder.norm(whole)))
+    expected = decoder.voxels(decoder.norm(whole))
+    torch.testing.assert_close(decoder(tokens, kept, ALL, GRID), expected)
+    some = torch.tensor([[20, 3]])
+    torch.testing.assert_close(decoder(tokens, kept, some, GRID), expected[:, some[0]], msg="in the order that is asked for")
 
 
 def test_the_order_in_which_tokens_are_given_does_not_matter() -> None:
     decoder, kept = make(), kept_patches([5], 24, 0.5)
     tokens, order = torch.randn(1, 12, 24), torch.randperm(12)
-    torch.testing.assert_close(decoder(tokens[:, order], kept[:, order], GRID), decoder(tokens, kept, GRID))
+    expected = decoder(tokens, kept, ALL, GRID)
+    torch.testing.assert_close(decoder(tokens[:, order], kept[:, order], ALL, GRID), expected)
 
 
 def test_hidden_places_see_the_visible_ones_and_know_where_they_are() -> None:
     decoder, kept = make(), torch.tensor([[0, 23]])
-    predicted = decoder(torch.randn(1, 2, 24), kept, GRID)[0]
-    hidden = predicted[1:23]
-    assert torch.unique((hidden * 1e4).round(), dim=0).shape[0] == 22, "no two hidden places get the same"
+    predicted = decoder(torch.randn(1, 2, 24), kept, hidden_patches(kept, 24), GRID)[0]
+    assert torch.unique((predicted * 1e4).round(), dim=0).shape[0] == 22, "no two hidden places get the same"
 
 
 def test_encoder_and_decoder_learn_to_fill_in_what_is_hidden() -> None:
@@ -74,7 +79,8 @@ def test_encoder_and_decoder_learn_to_fill_in_what_is_hidden() -> None:
     for step in range(60):
         volumes = torch.rand(8, 1, 1, 1, 1).mul(2).sub(1).expand(8, 1, 8, 6, 12)
         kept = kept_patches([step * 8 + number for number in range(8)], 24, 0.75)
-        loss = masked_image_error(decoder(encoder.tokens(volumes, kept), kept, GRID), volumes, kept, PATCH).mean()
+        hidden = hidden_patches(kept, 24)
+        loss = masked_image_error(decoder(encoder.tokens(volumes, kept), kept, hidden, GRID), volumes, hidden, PATCH).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

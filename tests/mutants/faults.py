@@ -401,8 +401,8 @@ FAULTS = [
     Fault(
         "visible voxels in the loss of masked volumes",
         "objectives/masked_image.py",
-        "hidden.scatter(1, kept, False)",
-        "hidden",
+        "device=kept.device).scatter(1, kept, 0)",
+        "device=kept.device)",
         ("objectives/test_masked_image.py",),
     ),
     Fault(
@@ -422,15 +422,15 @@ FAULTS = [
     Fault(
         "padding counts in the loss of the report",
         "objectives/report_generation.py",
-        "torch.where(report.mask[:, 1:], errors, 0.0).sum(dim=1)",
-        "errors.sum(dim=1)",
+        "torch.where(counted, report.ids[:, 1:], NOT_COUNTED)",
+        "report.ids[:, 1:]",
         ("objectives/test_report_generation.py",),
     ),
     Fault(
         "each word of the report sees itself",
         "objectives/report_generation.py",
-        "full_precision(logits[:, :-1]), report.ids[:, 1:]",
-        "full_precision(logits[:, 1:]), report.ids[:, 1:]",
+        "full_precision(logits[:, :-1]), report.mask[:, 1:]",
+        "full_precision(logits[:, 1:]), report.mask[:, 1:]",
         ("objectives/test_report_generation.py",),
     ),
     Fault(

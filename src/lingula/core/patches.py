@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lingula.core.types import Volumes
@@ -22,6 +23,13 @@ def patches_of(volumes: Volumes, patch: tuple[int, int, int]) -> Patches:
     (x, y, z), (px, py, pz) = (side // step for side, step in zip(volumes.shape[2:], patch, strict=True)), patch
     cut = volumes.reshape(batch, channels, x, px, y, py, z, pz)
     return cut.permute(0, 2, 4, 6, 1, 3, 5, 7).reshape(batch, x * y * z, channels * px * py * pz)
+
+
+def chosen_patches(
+    patches: Float[Tensor, "batch patches features"], numbers: Int[Tensor, "batch chosen"]
+) -> Float[Tensor, "batch chosen features"]:
+    """Return some patches (or tokens) of each volume, in the order of `numbers`; whole rows are copied, which is fast."""
+    return patches[torch.arange(len(patches), device=patches.device)[:, None], numbers]
 
 
 def volumes_of(patches: Patches, grid: tuple[int, int, int], patch: tuple[int, int, int]) -> Volumes:

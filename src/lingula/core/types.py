@@ -36,6 +36,7 @@ VolumeGrid: TypeAlias = Float[Tensor, "batch features x y z"]
 """The same vectors on the grid of patches."""
 
 KeptTokens: TypeAlias = Int[Tensor, "batch kept"]
+HiddenTokens: TypeAlias = Int[Tensor, "batch hidden"]
 """Raster numbers (x slowest, z fastest) of the patches that an encoder sees."""
 
 AttentionMaps: TypeAlias = Float[Tensor, "batch heads rows columns"]

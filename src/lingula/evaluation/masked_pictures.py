@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from lingula.core.files import atomic_file
-from lingula.core.patches import patches_of, volumes_of
+from lingula.core.patches import chosen_patches, patches_of, volumes_of
 from lingula.core.randomness import random_key
 from lingula.core.types import VolumeHU, VolumeMask
 from lingula.data.lettering import font, wrap
@@ -71,10 +71,12 @@ def fill_hidden(filler: HiddenFiller, store: VolumeStore, row: int, seed: int = 
     grid = filler.tower.backbone.grid(volume)
     key = random_key(seed, store.column("row_id")[row], "picture")
     kept = kept_patches([key], math.prod(grid), filler.share, volume.device)
+    hidden = hidden_patches(kept, math.prod(grid))
     with torch.inference_mode():
-        predicted = filler.decoder(filler.tower.visible(volume, kept), kept, grid).float()
-    there, hidden = patches_of(volume, patch), hidden_patches(kept, math.prod(grid))[..., None].expand_as(predicted)
-    filled, guessed = torch.where(hidden, predicted, there), there[~hidden].mean().expand_as(there)
+        predicted = filler.decoder(filler.tower.visible(volume, kept), kept, hidden, grid).float()
+    there, guessed = patches_of(volume, patch), chosen_patches(patches_of(volume, patch), kept).mean().expand_as(predicted)
+    filled, unseen = there.clone(), torch.zeros_like(there, dtype=torch.bool)
+    filled[0, hidden[0]], unseen[0, hidden[0]] = predicted[0], True
     axes, sides = axes_to_ras(store), store.spacing(row)
 
     def turned(patches: Tensor) -> np.ndarray:
@@ -83,8 +85,8 @@ def fill_hidden(filler: HiddenFiller, store: VolumeStore, row: int, seed: int = 
 
     low, high = filler.crop.config.hu_range
     there_hu, filled_hu = ((turned(each) + 1) * (high - low) / 2 + low for each in (there, filled))
-    errors = [masked_image_error(each, volume, kept, patch).item() for each in (predicted, guessed)]
-    return Filled(there_hu, turned(hidden), filled_hu, (sides[axes[0]], sides[axes[1]], sides[axes[2]]), *errors)
+    errors = [masked_image_error(each, volume, hidden, patch).item() for each in (predicted, guessed)]
+    return Filled(there_hu, turned(unseen), filled_hu, (sides[axes[0]], sides[axes[1]], sides[axes[2]]), *errors)
 
 
 def masked_planes(found: Filled, window: Window | None = None) -> list[Picture]:

@@ -24,6 +24,7 @@ from lingula.models.volume_tower import VolumeTower
 from lingula.objectives import (
     contrastive_loss,
     effective_rank,
+    hidden_patches,
     kept_patches,
     masked_image_error,
     opposite_margins,
@@ -125,8 +126,9 @@ class ColipriMethod(Method):
         backbone = self.image_encoder.backbone
         grid = backbone.grid(volumes)
         kept = kept_patches(keys, math.prod(grid), self.config.masked_share, volumes.device)
-        predicted = decoder(self.image_encoder.visible(volumes, kept), kept, grid)
-        return masked_image_error(predicted, volumes, kept, backbone.config.patch)
+        hidden = hidden_patches(kept, math.prod(grid))
+        predicted = decoder(self.image_encoder.visible(volumes, kept), kept, hidden, grid)
+        return masked_image_error(predicted, volumes, hidden, backbone.config.patch)
 
     def _reported(self, decoder: ReportDecoder, features: VolumeGrid, report: Tokens | None) -> dict[str, Tensor]:
         """Sum of the errors of each report's words, and their number."""

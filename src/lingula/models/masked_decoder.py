@@ -1,4 +1,4 @@
-"""The light decoder of masked-image modelling: from the tokens of the visible patches to the voxels of all."""
+"""The light decoder of masked-image modelling: from the tokens of the visible patches to the voxels of the others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lingula.core.types import KeptTokens, VolumeTokens
+from lingula.core.patches import chosen_patches
+from lingula.core.types import HiddenTokens, KeptTokens, VolumeTokens
 from lingula.models.rotary import rotary_angles
 from lingula.models.volume_block import VolumeBlock
 from lingula.models.volume_config import VolumeEncoderConfig
@@ -39,13 +40,14 @@ class MaskedDecoder(nn.Module):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(
-        self, tokens: VolumeTokens, kept: KeptTokens, grid: tuple[int, int, int]
-    ) -> Float[Tensor, "batch patches voxels"]:
-        """Predict every patch, in raster order (x slowest).
+        self, tokens: VolumeTokens, kept: KeptTokens, hidden: HiddenTokens, grid: tuple[int, int, int]
+    ) -> Float[Tensor, "batch hidden voxels"]:
+        """Predict the hidden patches, in the order of `hidden`.
 
         Args:
             tokens: `batch kept features`, of the visible patches.
-            kept: Their raster numbers.
+            kept: Their raster numbers (x slowest).
+            hidden: Raster numbers of those that are predicted.
             grid: Patches along x, y and z.
         """
         seen = self.embed(tokens)
@@ -55,5 +57,5 @@ class MaskedDecoder(nn.Module):
         angles = rotary_angles(grid, width // self.heads, tokens.device)
         for block in self.blocks:
             whole = block(whole, angles)
-        predicted: Tensor = self.voxels(self.norm(whole))
+        predicted: Tensor = self.voxels(self.norm(chosen_patches(whole, hidden)))
         return predicted

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from lingula.core.errors import UserError
-from lingula.core.patches import patches_of
+from lingula.core.patches import chosen_patches, patches_of
 from lingula.core.types import KeptTokens, VolumeGrid, Volumes, VolumeTokens
 from lingula.models.rotary import rotary_angles
 from lingula.models.volume_block import VolumeBlock
@@ -37,7 +37,7 @@ class PatchStem(nn.Module):
         """Return one token per patch, in raster order, x slowest; or those of the kept patches, in the order of `kept`."""
         patches = patches_of(volumes, self.patch)
         if kept is not None:
-            patches = torch.take_along_dim(patches, kept[..., None], dim=1)
+            patches = chosen_patches(patches, kept)
         return functional.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
 
 

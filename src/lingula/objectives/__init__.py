@@ -5,7 +5,7 @@ from __future__ import annotations
 from lingula.objectives.alignment import alignment_loss
 from lingula.objectives.contrastive import contrastive_loss
 from lingula.objectives.dice_bce import dice_bce_loss, dice_bce_of_each
-from lingula.objectives.masked_image import kept_patches, masked_image_error
+from lingula.objectives.masked_image import hidden_patches, kept_patches, masked_image_error
 from lingula.objectives.opposite_sentence import opposite_margins, opposite_sentence_loss
 from lingula.objectives.orthogonality import effective_rank, orthogonality_floor, orthogonality_loss
 from lingula.objectives.pseudo_masks import pseudo_masks
@@ -20,6 +20,7 @@ __all__ = [
     "dice_bce_loss",
     "dice_bce_of_each",
     "effective_rank",
+    "hidden_patches",
     "kept_patches",
     "masked_image_error",
     "opposite_margins",

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from lingula.core.patches import Patches, patches_of
+from lingula.core.patches import chosen_patches, patches_of
 from lingula.core.randomness import random_generator
-from lingula.core.types import KeptTokens, Volumes
+from lingula.core.types import HiddenTokens, KeptTokens, Volumes
 from lingula.objectives.precision import full_precision, no_autocast
 
 
@@ -40,21 +40,21 @@ def kept_patches(keys: Sequence[int], patches: int, masked_share: float, device:
     return torch.from_numpy(np.stack(drawn)).to(device)
 
 
-def hidden_patches(kept: KeptTokens, patches: int) -> Bool[Tensor, "batch patches"]:
-    """Return, in raster order, True for each patch that is not kept."""
-    hidden = torch.ones(len(kept), patches, dtype=torch.bool, device=kept.device)
-    return hidden.scatter(1, kept, False)
+def hidden_patches(kept: KeptTokens, patches: int) -> HiddenTokens:
+    """Return the raster numbers of the patches of each volume that are not kept, ascending."""
+    hidden = torch.ones(len(kept), patches, dtype=torch.int8, device=kept.device).scatter(1, kept, 0)
+    return hidden.argsort(dim=1, descending=True, stable=True)[:, : patches - kept.shape[1]]
 
 
 def masked_image_error(
-    predicted: Patches, volumes: Volumes, kept: KeptTokens, patch: tuple[int, int, int]
+    predicted: Float[Tensor, "batch hidden voxels"], volumes: Volumes, hidden: HiddenTokens, patch: tuple[int, int, int]
 ) -> Float[Tensor, batch]:
     """Mean squared error of each volume over the voxels of its hidden patches; what is visible has no part in it.
 
     Args:
-        predicted: `batch patches voxels` for all patches, in raster order.
+        predicted: `batch hidden voxels`, of the hidden patches.
         volumes: What is to be predicted.
-        kept: Patches that the encoder saw.
+        hidden: Raster numbers of the patches that the encoder did not see.
         patch: Voxels of a patch along x, y and z.
 
     Returns:
@@ -63,10 +63,8 @@ def masked_image_error(
     Raises:
         ValueError: The shapes do not fit.
     """
-    target = patches_of(volumes, patch)
+    target = chosen_patches(patches_of(volumes, patch), hidden)
     if predicted.shape != target.shape:
         raise ValueError(f"{tuple(target.shape)} numbers to predict, got {tuple(predicted.shape)}")
     with no_autocast(predicted):
-        error = (full_precision(predicted) - full_precision(target)).square().mean(dim=2)
-        hidden = hidden_patches(kept, target.shape[1]).to(error.dtype)
-        return (error * hidden).sum(dim=1) / hidden.sum(dim=1)
+        return (full_precision(predicted) - full_precision(target)).square().mean(dim=(1, 2))

@@ -10,6 +10,9 @@ from torch.nn import functional
 from lingula.core.batch import Tokens
 from lingula.objectives.precision import full_precision, no_autocast
 
+NOT_COUNTED = -100
+"""The target of padding, which costs nothing."""
+
 
 def report_errors(
     logits: Float[Tensor, "batch tokens words"], report: Tokens, smoothing: float = 0.0
@@ -35,7 +38,9 @@ def report_errors(
     if not 0 <= smoothing < 1:
         raise ValueError(f"label smoothing must be at least 0 and below 1, got {smoothing}")
     with no_autocast(logits):
-        scores, targets = full_precision(logits[:, :-1]), report.ids[:, 1:]
-        counted = report.mask[:, 1:].to(scores.dtype)
-        errors = functional.cross_entropy(scores.transpose(1, 2), targets, reduction="none", label_smoothing=smoothing)
-        return torch.where(report.mask[:, 1:], errors, 0.0).sum(dim=1), counted.sum(dim=1)
+        scores, counted = full_precision(logits[:, :-1]), report.mask[:, 1:]
+        targets = torch.where(counted, report.ids[:, 1:], NOT_COUNTED)
+        errors = functional.cross_entropy(
+            scores.flatten(0, 1), targets.flatten(), ignore_index=NOT_COUNTED, reduction="none", label_smoothing=smoothing
+        )
+        return errors.view_as(targets).sum(dim=1), counted.sum(dim=1, dtype=scores.dtype)
