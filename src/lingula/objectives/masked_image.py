@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from lingula.core.patches import chosen_patches, patches_of
 from lingula.core.randomness import random_generator
@@ -67,4 +68,5 @@ def masked_image_error(
     if predicted.shape != target.shape:
         raise ValueError(f"{tuple(target.shape)} numbers to predict, got {tuple(predicted.shape)}")
     with no_autocast(predicted):
-        return (full_precision(predicted) - full_precision(target)).square().mean(dim=(1, 2))
+        errors = functional.mse_loss(full_precision(predicted), full_precision(target), reduction="none")
+        return errors.mean(dim=(1, 2))
