@@ -11,6 +11,9 @@ from ct_runs import make_ct_store
 
 from lingula.training.recipes import recipe
 
+ONE = {"method.report_weight": 0.0, "method.masked_weight": 0.0}
+"""The contrast, with opposite sentences."""
+
 
 @pytest.fixture(scope="module")
 def experiment(load_experiment: Callable[[str], Any]) -> Any:
@@ -31,13 +34,13 @@ def settings(experiment: Any, arm: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("arm", "changed"),
     [
-        ("c", {"method.report_weight": 0.0, "method.masked_weight": 0.0}),
+        ("c", ONE),
         ("cr", {"method.masked_weight": 0.0}),
         ("cm", {"method.report_weight": 0.0}),
         ("crm", {}),
-        ("crm, no opposite sentences", {"method.opposite_weight": 0.0}),
-        ("crm, shuffled reports", {"data.text_view": "varied", "data.report_augment.short_sentence": 0.0}),
-        ("crm, shuffled reports or one statement", {"data.text_view": "varied"}),
+        ("c, no opposite sentences", ONE | {"method.opposite_weight": 0.0}),
+        ("c, shuffled reports", ONE | {"data.text_view": "varied", "data.report_augment.short_sentence": 0.0}),
+        ("c, shuffled reports or one statement", ONE | {"data.text_view": "varied"}),
     ],
 )
 def test_an_arm_changes_what_it_says(experiment: Any, arm: str, changed: dict[str, Any]) -> None:

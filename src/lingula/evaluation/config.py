@@ -33,6 +33,7 @@ SeenOfVolumes = Literal["whole", "windows", "centre"]
 ScorerName = Literal["mgca", "strict"]
 DenseScores = Literal["dense-max", "dense-mean", "dense-attention"]
 ZeroShotScores = Literal["pooled", "dense-max", "dense-mean", "dense-attention"]
+PromptStyle = Literal["short", "report"]
 
 
 class EvaluateConfig(Config):
@@ -66,6 +67,9 @@ class EvaluateConfig(Config):
     zero_shot_scores: tuple[ZeroShotScores, ...] = ("pooled",)
     """What the prompts are compared with: the pooled image, or the cells of the feature grid, whose scores are then aggregated by
     their maximum, mean, or attention-weighted mean; each is a setting of its own."""
+    prompt_style: tuple[PromptStyle, ...] = ("short",)
+    """How zero-shot asks: with the prompts as they are, or with reports that say nothing else, of findings and impression (ours:
+    how COLIPRI's long prompts read is not published); each is a setting of its own."""
     temperature: float = Field(default=0.1, gt=0)
     """Temperature of the zero-shot softmax between the positive and the negative prompt."""
     threshold: Literal["f1", "mcc"] = "f1"
@@ -137,6 +141,8 @@ class EvaluateConfig(Config):
             raise ValueError("scorer needs at least one of mgca and strict")
         if not self.zero_shot_scores or len(set(self.zero_shot_scores)) < len(self.zero_shot_scores):
             raise ValueError("zero_shot_scores names each way once, and at least one")
+        if not self.prompt_style or len(set(self.prompt_style)) < len(self.prompt_style):
+            raise ValueError("prompt_style names each style once, and at least one")
         if self.folds == 1:
             raise ValueError("folds is 0 or at least 2")
         if any("=" not in filter_ for filter_ in self.where):

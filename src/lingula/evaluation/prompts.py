@@ -22,6 +22,8 @@ POSITIVE = (
 )
 NEGATIVE = ("no {finding}", "there is no {finding}", "no evidence of {finding}", "{finding} is absent", "without {finding}")
 NORMAL = {"no finding", "normal"}
+REPORT = "Findings: {statement}\n\nImpression: {statement}"
+"""A report that says one thing; a blank line stands between two sections, as between those of a store."""
 
 
 class Prompts(Config):
@@ -44,6 +46,22 @@ def default_prompts(finding: str) -> Prompts:
         positive=tuple(template.format(finding=name) for template in POSITIVE),
         negative=tuple(template.format(finding=name) for template in NEGATIVE),
     )
+
+
+def in_report_style(prompts: Prompts) -> Prompts:
+    r"""Return each phrasing as the only statement of a report.
+
+    >>> in_report_style(Prompts(positive=("edema",), negative=("no edema.",))).negative
+    ('Findings: No edema.\n\nImpression: No edema.',)
+    """
+    sides = (prompts.positive, prompts.negative)
+    positive, negative = (tuple(REPORT.format(statement=_sentence(text)) for text in side) for side in sides)
+    return Prompts(positive=positive, negative=negative)
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
 def read_prompts(path: Path, known: Sequence[str]) -> dict[str, Prompts]:

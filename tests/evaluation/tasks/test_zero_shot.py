@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,37 @@ def test_a_finding_of_one_cell_is_seen_by_the_maximum() -> None:
     found = result.find("AUROC", "macro", "dense-max")
     assert found is not None
     assert found.value == 1
+
+
+class Contrary(GridEncoder):
+    """Takes what a report says for its opposite."""
+
+    def encode_text(self, texts: Sequence[str]) -> np.ndarray:
+        signs = [-1.0 if text.startswith("Findings: ") else 1.0 for text in texts]
+        return super().encode_text(texts) * np.array(signs)[:, None]
+
+
+def test_report_style_prompts_are_settings_of_their_own() -> None:
+    store, encoder = build_blobs(96), Contrary()
+    values: dict[str, Any] = {"zero_shot_scores": ["pooled", "dense-mean"], "scoring": "positive"}
+    both = run(encoder, store, config(prompt_style=["short", "report"], **values))
+    assert both.settings == ["", "report-style prompts", "dense-mean", "dense-mean, report-style prompts"]
+    alone = Contrary()
+    short = run(alone, store, config(**values))
+    assert [row for row in both.rows if "report" not in row.setting] == short.rows
+    assert encoder.images_seen == alone.images_seen, "images are encoded once for both"
+    scores = {(row["setting"], row["row_id"], row["finding"]): row["score"] for row in both.predictions.to_pylist()}
+    for (setting, row, finding), score in scores.items():
+        if "report" not in setting:
+            reported = ", ".join(part for part in (setting, "report-style prompts") if part)
+            assert scores[reported, row, finding] == pytest.approx(-score, abs=1e-6), setting
+    assert "Findings: There is alpha.\n\nImpression: There is alpha." in encoder.texts_seen
+    assert "Findings: No alpha.\n\nImpression: No alpha." in encoder.texts_seen
+    only = run(encoder, store, config(prompt_style=["report"], scoring="positive"))
+    assert only.settings == ["report-style prompts"]
+    assert list(only.protocol["prompt styles"]) == ["report"]
+    with pytest.raises(UserError, match="names each style once"):
+        config(prompt_style=["short", "short"])
 
 
 def test_dense_scores_need_a_grid_and_attention() -> None:

@@ -13,12 +13,12 @@ from lingula.core.types import FindingMatrix, RowNumbers
 from lingula.data.store_table import StoreTable
 from lingula.evaluation.arrays import EncodedLatents, FindingLatents, ImageScores, PerFinding
 from lingula.evaluation.cohort import is_phantom, targets
-from lingula.evaluation.config import DenseScores, EvaluateConfig
+from lingula.evaluation.config import DenseScores, EvaluateConfig, PromptStyle
 from lingula.evaluation.dense_scores import dense_scores
-from lingula.evaluation.embeddings import embed
+from lingula.evaluation.embeddings import ImageEmbeddings, embed
 from lingula.evaluation.encoder import Encoder, need_grounding, need_text, radiographs
 from lingula.evaluation.metrics import auroc, nanmean
-from lingula.evaluation.prompts import Prompts, choose_prompts, encode_prompts, phantom_prompts
+from lingula.evaluation.prompts import REPORT, Prompts, choose_prompts, encode_prompts, in_report_style, phantom_prompts
 from lingula.evaluation.result import TaskResult, number
 from lingula.evaluation.scored import Scored, thresholds_of
 from lingula.evaluation.tasks.common import Cohort, assemble, classification_result, gather_cohort
@@ -28,7 +28,9 @@ SCORINGS: tuple[Scoring, ...] = ("difference", "positive", "unmixed")
 ScoreOf: TypeAlias = Callable[[RowNumbers, Scoring], ImageScores]
 """Scores of some rows, `rows findings`."""
 POOLED = ""
-"""Setting of the pooled image; the others are called as the options are."""
+"""Setting of the pooled image asked for in short; the others are called as the options are."""
+REPORTED = "report-style prompts"
+"""What is added to the settings that are asked for in this style."""
 RIDGE = 0.2
 """Weight of the ridge in unmixing, relative to the mean squared length of the centred prompts."""
 
@@ -91,6 +93,7 @@ def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path
     The softmax probability of a difference is sigmoid(score / temperature); a positive prompt alone has none. Scoring and
     thresholds come from validation rows, or from all the other folds, for each way of comparing by itself. The pooled image is
     the setting without a name; with cells, max_c s(c), mean_c s(c) or Σ_c a_c s(c) of a cell's score s is the image's score.
+    Each style of prompts is a setting of its own, too.
 
     Args:
         encoder: A model with a text tower.
@@ -105,11 +108,12 @@ def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path
     cohort = gather_cohort(store, config)
     own = phantom_prompts() if is_phantom(store.name) else None
     prompts = choose_prompts(cohort.findings, store.findings, config.prompts, own)
+    styles = {style: _in_style(prompts, style) for style in config.prompt_style}
     calibration = [np.setdiff1d(cohort.rows, part.test) if config.folds else part.val for part in cohort.partitions]
     rows = np.union1d(cohort.rows, np.concatenate(calibration))
     settings: dict[str, Scored] = {}
     chosen: dict[str, list[dict[str, Any]]] = {}
-    for name, score in _ways(encoder, store, config, rows, prompts, cache).items():
+    for name, score in _ways(encoder, store, config, rows, styles, cache).items():
         fits, chosen[name] = _fit(store, config, cohort, calibration, score)
         differences = all(choice["scoring"] == "difference" for choice in chosen[name])
         settings[name] = assemble(store, cohort, config, fits, config.temperature if differences else None)
@@ -118,6 +122,7 @@ def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path
         "temperature": config.temperature,
         "threshold": f"max {config.threshold.upper()} on validation",
         "prompts": {finding: prompt.model_dump(mode="json") for finding, prompt in prompts.items()},
+        "prompt styles": {style: "as they are" if style == "short" else REPORT for style in config.prompt_style},
         "prompt source": str(config.prompts) if config.prompts else ("phantom, held-out phrasings" if own else "templates"),
     }
     return classification_result("zero-shot", encoder, store, config, cohort, settings, protocol)
@@ -128,24 +133,43 @@ def _ways(
     store: StoreTable,
     config: EvaluateConfig,
     rows: RowNumbers,
-    prompts: Mapping[str, Prompts],
+    styles: Mapping[PromptStyle, Mapping[str, Prompts]],
     cache: Path | None,
 ) -> dict[str, ScoreOf]:
-    """Return, for each setting, what scores some of the rows."""
+    """Return, for each setting, what scores some of the rows; images are encoded once, whatever they are compared with."""
     kinds: list[DenseScores] = [kind for kind in config.zero_shot_scores if kind != "pooled"]
     model = need_grounding(encoder, f"zero-shot {kinds[0]}") if kinds else None
     images = embed(encoder, store, rows, cache) if "pooled" in config.zero_shot_scores else None
     if images is not None:
         need_text(images.latents, encoder, "zero-shot")
-    positive, negative = encode_prompts(encoder, prompts)
+    asked = {style: encode_prompts(encoder, prompts) for style, prompts in styles.items()}
     ways: dict[str, ScoreOf] = {}
     if images is not None:
-        ways[POOLED] = lambda chosen, scoring: prompt_scores(images.at(chosen).latents, positive, negative, scoring)
+        for style, sides in asked.items():
+            ways[_setting(POOLED, style)] = partial(_compared, images, sides)
     if model is not None:
-        directions = np.concatenate([score_directions(positive, negative, scoring) for scoring in SCORINGS])
+        keys = [(style, scoring) for style in asked for scoring in SCORINGS]
+        directions = np.concatenate([score_directions(*asked[style], scoring) for style, scoring in keys])
         for kind, scores in dense_scores(model, radiographs(store), rows, directions, kinds, encoder.name).items():
-            ways[kind] = partial(_looked_up, rows, dict(zip(SCORINGS, np.split(scores, len(SCORINGS), axis=1), strict=True)))
+            parts = dict(zip(keys, np.split(scores, len(keys), axis=1), strict=True))
+            for style in asked:
+                own = {scoring: parts[style, scoring] for scoring in SCORINGS}
+                ways[_setting(kind, style)] = partial(_looked_up, rows, own)
     return ways
+
+
+def _in_style(prompts: Mapping[str, Prompts], style: PromptStyle) -> dict[str, Prompts]:
+    return {finding: prompt if style == "short" else in_report_style(prompt) for finding, prompt in prompts.items()}
+
+
+def _setting(compared: str, style: PromptStyle) -> str:
+    return ", ".join(part for part in (compared, REPORTED if style == "report" else "") if part)
+
+
+def _compared(
+    images: ImageEmbeddings, sides: tuple[FindingLatents, FindingLatents], rows: RowNumbers, scoring: Scoring
+) -> ImageScores:
+    return prompt_scores(images.at(rows).latents, *sides, scoring)
 
 
 def _looked_up(rows: RowNumbers, scores: Mapping[Scoring, ImageScores], chosen: RowNumbers, scoring: Scoring) -> ImageScores:
