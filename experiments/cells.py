@@ -7,8 +7,10 @@ import csv
 import io
 import multiprocessing
 import resource
+import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +111,8 @@ def write(path: Path, results: dict[Cell, list[Number]]) -> None:
 def run_queue(cells: Sequence[Cell], work: Work, path: Path, workers: int = 1, minutes: float | None = None) -> int:
     """Run the cells that the file does not have yet, in order, and write each as it comes; return how many were run.
 
-    Two queues may share a file: what the other has written since stays.
+    Two queues may share a file: what the other has written since stays, and is not run again. SIGTERM ends the queue and the
+    cells that it is running, as Ctrl-C does.
 
     Args:
         cells: What to run.
@@ -123,19 +126,29 @@ def run_queue(cells: Sequence[Cell], work: Work, path: Path, workers: int = 1, m
     if not waiting:
         return 0
     context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, maxtasksperchild=1) as pool:
-        offered = _until(waiting, begun, minutes)
+    with _ended_by_sigterm(), context.Pool(workers, maxtasksperchild=1) as pool:
+        offered = _until(waiting, path, begun, minutes)
         for count, (cell, numbers) in enumerate(_results(pool, work, offered, workers), 1):
             write(path, {**read(path), cell: numbers})
             print(f"{cell.arm}, seed {cell.seed}: cell {count} of {len(waiting)}, {time.monotonic() - begun:.0f} s", flush=True)
     return count
 
 
-def _until(cells: Iterable[Cell], begun: float, minutes: float | None) -> Iterable[Cell]:
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _until(cells: Iterable[Cell], path: Path, begun: float, minutes: float | None) -> Iterable[Cell]:
     for cell in cells:
         if minutes is not None and time.monotonic() - begun > 60 * minutes:
             return
-        yield cell
+        if cell not in read(path):
+            yield cell
 
 
 def _results(
