@@ -68,8 +68,8 @@ class EvaluateConfig(Config):
     """What the prompts are compared with: the pooled image, or the cells of the feature grid, whose scores are then aggregated by
     their maximum, mean, or attention-weighted mean; each is a setting of its own."""
     prompt_style: tuple[PromptStyle, ...] = ("short",)
-    """How zero-shot asks: with the prompts as they are, or with reports that say nothing else, of findings and impression (ours:
-    how COLIPRI's long prompts read is not published); each is a setting of its own."""
+    """How zero-shot asks: with the prompts as they are, or with reports whose findings and impression say nothing else (ours: how
+    COLIPRI's long prompts read is not published); each is a setting of its own."""
     temperature: float = Field(default=0.1, gt=0)
     """Temperature of the zero-shot softmax between the positive and the negative prompt."""
     threshold: Literal["f1", "mcc"] = "f1"

@@ -22,8 +22,8 @@ POSITIVE = (
 )
 NEGATIVE = ("no {finding}", "there is no {finding}", "no evidence of {finding}", "{finding} is absent", "without {finding}")
 NORMAL = {"no finding", "normal"}
-REPORT = "Findings: {statement}\n\nImpression: {statement}"
-"""A report that says one thing; a blank line stands between two sections, as between those of a store."""
+REPORT = "{statement}\n\n{statement}"
+"""A report whose findings and impression say one thing, in the form that a store gives its texts: a blank line between sections."""
 
 
 class Prompts(Config):
@@ -52,7 +52,7 @@ def in_report_style(prompts: Prompts) -> Prompts:
     r"""Return each phrasing as the only statement of a report.
 
     >>> in_report_style(Prompts(positive=("edema",), negative=("no edema.",))).negative
-    ('Findings: No edema.\n\nImpression: No edema.',)
+    ('No edema.\n\nNo edema.',)
     """
     sides = (prompts.positive, prompts.negative)
     positive, negative = (tuple(REPORT.format(statement=_sentence(text)) for text in side) for side in sides)

@@ -178,7 +178,7 @@ class Contrary(GridEncoder):
     """Takes what a report says for its opposite."""
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
-        signs = [-1.0 if text.startswith("Findings: ") else 1.0 for text in texts]
+        signs = [-1.0 if "\n\n" in text else 1.0 for text in texts]
         return super().encode_text(texts) * np.array(signs)[:, None]
 
 
@@ -196,8 +196,8 @@ def test_report_style_prompts_are_settings_of_their_own() -> None:
         if "report" not in setting:
             reported = ", ".join(part for part in (setting, "report-style prompts") if part)
             assert scores[reported, row, finding] == pytest.approx(-score, abs=1e-6), setting
-    assert "Findings: There is alpha.\n\nImpression: There is alpha." in encoder.texts_seen
-    assert "Findings: No alpha.\n\nImpression: No alpha." in encoder.texts_seen
+    assert "There is alpha.\n\nThere is alpha." in encoder.texts_seen
+    assert "No alpha.\n\nNo alpha." in encoder.texts_seen
     only = run(encoder, store, config(prompt_style=["report"], scoring="positive"))
     assert only.settings == ["report-style prompts"]
     assert list(only.protocol["prompt styles"]) == ["report"]
