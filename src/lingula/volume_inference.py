@@ -143,11 +143,9 @@ class VolumeModel(LoadedRun):
         return HiddenFiller(method.image_encoder, method.masked_decoder, method.config.masked_share, self._crop("centre"))
 
     def _check_storing(self, store: VolumeStore) -> None:
-        for name in ("orientation", "spacing"):
-            ours, theirs = getattr(self.storing.config, name), getattr(store.storing, name)
-            if ours != theirs:
-                problem = f"store {store.path} is stored with {name} {theirs}, the model was trained on {ours}"
-                raise UserError(problem, f"Prepare it with --{name} {ours}.")
+        for name, (ours, theirs) in self.storing.config.differences(store.storing).items():
+            problem = f"store {store.path} is stored with {name} {theirs}, the model was trained on {ours}"
+            raise UserError(problem, f"Prepare it with --{name} {ours}.")
 
     def _stored(self, image: VolumeInput) -> Volume:
         """What a store would hold of a volume."""

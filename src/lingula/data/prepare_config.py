@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from lingula.core.config import Config
-from lingula.data.volume_transform_config import Spacing
+from lingula.data.volume_transform_config import Spacing, along_axes
 
 
 class ShardConfig(Config):
@@ -55,6 +55,24 @@ class VolumeStoringConfig(Config):
         if self.hu_range is not None and not self.hu_range[0] < self.hu_range[1]:
             raise ValueError(f"the Hounsfield range {self.hu_range} must grow")
         return self
+
+    def differences(self, other: VolumeStoringConfig) -> dict[str, tuple[str, str]]:
+        """Return in which of orientation and voxel size two ways differ, and both values as the option takes them.
+
+        >>> VolumeStoringConfig(spacing=2.0).differences(VolumeStoringConfig(spacing=(2.0, 2.0, 2.0)))
+        {}
+        >>> VolumeStoringConfig(spacing=2.0).differences(VolumeStoringConfig(spacing=(2.0, 2.0, 1.5)))
+        {'spacing': ('2.0', '2.0 2.0 1.5')}
+        """
+        grids = [{"orientation": each.orientation, "spacing": _as_option(each.spacing)} for each in (self, other)]
+        return {name: (grids[0][name], grids[1][name]) for name in grids[0] if grids[0][name] != grids[1][name]}
+
+
+def _as_option(spacing: Spacing | None) -> str:
+    if spacing is None:
+        return "None"
+    sides = along_axes(spacing)
+    return " ".join(str(float(side)) for side in (sides if len(set(sides)) > 1 else sides[:1]))
 
 
 class PrepareVolumesConfig(VolumeStoringConfig, ShardConfig):

@@ -68,7 +68,7 @@ class ReportPlan:
     def _with_opposites(self, batch: Batch, store: StoreTable, rows: RowNumbers, keys: Sequence[tuple[int | str, ...]]) -> Batch:
         studies, patients = store.column("study_id"), store.column("patient_id")
         drawn = [
-            self.bank.slots(self.statements.get(studies[row], {}), patients[row], self.slots, random_generator(*key, "opposites"))
+            self.bank.slots(self.statements.get(studies[row]), patients[row], self.slots, random_generator(*key, "opposites"))
             for row, key in zip(rows, keys, strict=True)
         ]
         texts = [text for slots in drawn for slot in slots for text in (slot.statement, slot.opposite)]

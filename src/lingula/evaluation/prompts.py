@@ -23,7 +23,7 @@ POSITIVE = (
 NEGATIVE = ("no {finding}", "there is no {finding}", "no evidence of {finding}", "{finding} is absent", "without {finding}")
 NORMAL = {"no finding", "normal"}
 REPORT = "{statement}\n\n{statement}"
-"""A report whose findings and impression say one thing, in the form that a store gives its texts: a blank line between sections."""
+"""Findings and impression that say one thing, in the form of a store's texts: a blank line between sections."""
 
 
 class Prompts(Config):

@@ -13,6 +13,7 @@ from torch import Tensor
 from lingula.core.progress import ProgressBar
 from lingula.core.randomness import random_generator
 from lingula.core.types import RowNumbers, Volumes, VolumeTokens
+from lingula.data.text.rejoin import rejoin_words
 from lingula.data.volume_store import VolumeStore
 from lingula.evaluation.arrays import EncodedLatents
 from lingula.evaluation.generate_config import GenerateConfig, WayName
@@ -79,7 +80,7 @@ def write_reports(
             else:
                 draws = np.stack([random_generator("report", seed, str(ids[row])).random(marks.limit) for row in some])
                 written = write_sampled(writer.decoder, seen.tokens, marks, config.temperature, config.top_p, draws)
-            texts[way] += [str(writer.words.tokeniser.decode(report, skip_special_tokens=True)) for report in written]
+            texts[way] += [rejoin_words(writer.words.tokeniser.decode(report, skip_special_tokens=True)) for report in written]
     return texts, np.concatenate(latents)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,8 @@ from lingula.data.text.views import TextView
 from lingula.data.volume_crop import VolumeCrop
 from lingula.data.volume_store import VolumeStore
 from lingula.methods.base import Method
-from lingula.methods.registry import build, reads_volumes
+from lingula.methods.colipri_config import ColipriMethodConfig
+from lingula.methods.registry import build
 from lingula.methods.supervised_config import SupervisedConfig
 from lingula.models.text_encoder import TextEncoder
 from lingula.training.config import DEFAULT_STEPS, OptimisationConfig, PretrainConfig
@@ -120,8 +122,9 @@ def fixed_view(config: PretrainConfig) -> TextView:
 
 def sample_transform(config: PretrainConfig) -> SampleTransform:
     """Return what makes a sample of a stored image: of a radiograph, or of a CT volume."""
-    if reads_volumes(config.method):
-        return VolumeCrop(config.crop)
+    if isinstance(config.method, ColipriMethodConfig):
+        multiple = math.lcm(*config.method.volume_encoder.patch)
+        return VolumeCrop(config.crop.model_copy(update={"whole_multiple": multiple}))
     return ImageTransform(config.augment, config.data.image_size)
 
 

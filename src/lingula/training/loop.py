@@ -26,6 +26,7 @@ from lingula.data.loader import StepBatch, TrainingLoader, dead_workers_explaine
 from lingula.methods.base import Losses, Method
 from lingula.training.config import OptimisationConfig, RuntimeConfig
 from lingula.training.finite import MOST_SKIPPED, Scaler, check_finite, not_finite
+from lingula.training.grad_cache import encode_in_parts
 from lingula.training.interruption import StopRequest
 from lingula.training.logbook import Logbook
 from lingula.training.memory_layout import images_laid_out, lay_out
@@ -184,7 +185,8 @@ class Trainer:
         for make in self.validation.batches:
             batch = self._on_device(make())
             with self._autocast():
-                losses = method.losses(method.encode(batch), batch.without_pixels())
+                embeddings = encode_in_parts(method, batch, self.optimisation.micro_batch_size)
+                losses = method.losses(embeddings, batch.without_pixels())
             for name, value in _named(losses).items():
                 sums[f"validation/{name}"] += float(value) / len(self.validation.batches)
         return dict(sums)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from lingula.models.text_encoder import TextEncoder
 from lingula.training.config import PretrainConfig
 
 
-@dataclass(frozen=True)
 class CutReports:
     """Tokenises reports and cuts them to what a decoder can write.
 
@@ -29,12 +28,22 @@ class CutReports:
         most: Longest report, tokens.
     """
 
-    encoder: TextEncoder
-    most: int
+    def __init__(self, encoder: TextEncoder, most: int) -> None:
+        self.encoder, self.most, self._warned = encoder, most, False
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
-        """Return the tokens of some reports, padded to the longest."""
-        return self.encoder.pad([ids[: self.most] for ids in self.encoder.token_ids(texts)])
+        """Return the tokens of some reports, padded to the longest; warns once where some are cut."""
+        whole = self.encoder.token_ids(texts)
+        longest = min(max(map(len, whole)), self.most)
+        tokens = self.encoder.pad([ids[: self.most] for ids in whole])
+        self._warn(sum(len(ids) > self.most for ids in whole), len(whole))
+        return Tokens(tokens.ids[:, :longest], tokens.mask[:, :longest])
+
+    def _warn(self, cut: int, count: int) -> None:
+        if cut and not self._warned:
+            self._warned = True
+            problem = f"{cut} of {count} reports are longer than the {self.most} tokens that the report decoder writes"
+            warnings.warn(f"{problem} and were cut (--method.report-decoder.max-tokens)", stacklevel=3)
 
 
 def report_plan(
@@ -80,4 +89,7 @@ def _statements(config: PretrainConfig, store: StoreTable, rows: RowNumbers) -> 
     if not kept:
         problem = f"{config.data.statements} names none of the {len(first)} studies of {store.path}"
         raise UserError(problem, "Give the statements of this store, or leave --data.statements out.")
+    if len(kept) < len(first):
+        missing = f"{len(first) - len(kept):,} of {len(first):,} studies are not in {config.data.statements}"
+        warnings.warn(f"{missing}: they get no opposite sentences and no short statement", stacklevel=2)
     return kept

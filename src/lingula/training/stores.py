@@ -23,6 +23,8 @@ def training_store(config: PretrainConfig) -> Store | VolumeStore:
     store = VolumeStore.open(config.data.store) if volumes else Store.open(config.data.store)
     if isinstance(config.method, ColipriMethodConfig):
         config.method.volume_encoder.grid(config.crop.shape)
+    if isinstance(store, VolumeStore) and config.crop.evaluation == "whole":
+        _check_one_shape(store)
     return store
 
 
@@ -41,11 +43,9 @@ def images_only_store(config: PretrainConfig, store: Store | VolumeStore) -> Vol
         raise UserError(problem, "Leave --images-only out, or choose --preset cm or crm.")
     other = VolumeStore.open(path)
     if isinstance(store, VolumeStore):
-        for name in ("orientation", "spacing"):
-            ours, theirs = getattr(store.storing, name), getattr(other.storing, name)
-            if ours != theirs:
-                problem = f"{other.path} is stored with {name} {theirs}, {store.path} with {ours}"
-                raise UserError(problem, f"Prepare them with the same --{name}.")
+        for name, (ours, theirs) in store.storing.differences(other.storing).items():
+            problem = f"{other.path} is stored with {name} {theirs}, {store.path} with {ours}"
+            raise UserError(problem, f"Prepare them with the same --{name}.")
     images_only_order(config, other)
     return other
 
@@ -58,6 +58,13 @@ def images_only_order(config: PretrainConfig, store: VolumeStore) -> BatchOrder:
     """
     size, seed = config.optimisation.batch_size, config.runtime.seed
     return BatchOrder(store.rows("train"), size, seed, what="volumes without text")
+
+
+def _check_one_shape(store: VolumeStore) -> None:
+    shapes = {store.shape(int(row)) for row in store.rows("val")}
+    if len(shapes) > 1:
+        problem = f"--crop.evaluation whole: the validation volumes of {store.path} have {len(shapes)} shapes and make no batch"
+        raise UserError(problem, "Validate with `centre`, and show whole volumes later: lingula evaluate --volumes whole.")
 
 
 def _check_radiographs(config: PretrainConfig) -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lingula.core.randomness import random_generator
+from lingula.data.text.ct_labeller import label_ct_report
+from lingula.data.text.ct_rate import read_ct_reports
 from lingula.data.text.opposite import opposite_of
 from lingula.data.text.opposite_slots import EMPTY, StatementBank
-from lingula.data.text.statements import PartStatements, Statements
+from lingula.data.text.sections import parse_sections
+from lingula.data.text.statements import PartStatements, Statements, report_statements
+
+REPORTS = "data/ct/reports/ctclip_text_classifier_{}.csv"
 
 
 def said(**parts: list[str]) -> Statements:
@@ -62,6 +68,33 @@ def test_a_normal_report_has_false_slots_only_and_an_empty_bank_none() -> None:
     assert {"A nodule.", "Emphysema."} <= drawn, "a part of which only normal things are said has no positive finding"
     assert StatementBank([]).slots(normal, "d", 3, random_generator(0)) == [EMPTY] * 3
     assert StatementBank([("d", normal)]).slots({}, "d", 2, random_generator(0)) == [EMPTY] * 2
+
+
+def test_nothing_is_called_false_in_a_part_of_which_a_sentence_is_unclear() -> None:
+    """A report that says "No nodule, but consolidation" has no statement of it, and must not be told that it has none."""
+    mixed = {"lungs": PartStatements(unclear=("No nodule, but consolidation.",), negative=("No emphysema.",))}
+    drawn = {slot.statement for key in range(40) for slot in BANK.slots(mixed, "d", 8, random_generator(key))}
+    assert "Cardiomegaly." in drawn
+    assert not drawn & {"A nodule.", "Emphysema."}
+
+
+def test_a_study_whose_statements_are_not_known_has_empty_slots() -> None:
+    assert BANK.slots(None, "d", 3, random_generator(0)) == [EMPTY] * 3
+
+
+def test_false_sentences_seldom_name_what_a_real_report_affirms(shared: Path) -> None:
+    """Of those that name a finding 8.4 % would, were unclear sentences not heeded; with 1,000 reports in the bank."""
+    reports = [each for part in ("train", "val") for each in read_ct_reports(shared / REPORTS.format(part))]
+    statements = [report_statements(parse_sections(report.text)) for report in reports]
+    bank = StatementBank((str(number), each) for number, each in enumerate(statements))
+    named = wrong = 0
+    for number, report in enumerate(reports):
+        for slot in bank.slots(statements[number], str(number), 8, random_generator(0, str(number))):
+            found = {name for name, value in label_ct_report(slot.statement).items() if value == 1 and slot.label == 0}
+            named += bool(found)
+            wrong += any(report.labels[name] == 1 for name in found)
+    assert named > 2000
+    assert wrong / named < 0.07
 
 
 def test_a_patients_other_study_is_never_called_false() -> None:

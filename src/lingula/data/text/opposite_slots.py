@@ -1,7 +1,8 @@
 """What the opposite-sentence loss compares a study with: statements that are true of it, and positives of other patients.
 
 As others report of COLIPRI (arXiv 2510.15042, its algorithm 1). A positive of another patient is taken only for parts of the body
-in which this study has no positive finding, so that it is likely false here; what a report does not mention may still be there.
+in which this study has no positive finding and no sentence that may be one, so that it is likely false here; what a report does
+not mention may still be there.
 """
 
 from __future__ import annotations
@@ -55,15 +56,17 @@ class StatementBank:
         self._owners = {part: owners[part] for part in sorted(owners) if part != OTHER and owners[part]}
         self._listed = {part: list(known) for part, known in self._owners.items()}
 
-    def slots(self, statements: Statements, patient: str, count: int, generator: np.random.Generator) -> list[Slot]:
+    def slots(self, statements: Statements | None, patient: str, count: int, generator: np.random.Generator) -> list[Slot]:
         """Draw the slots of one study: half of them true where there are as many, half false, the rest empty.
 
         Args:
-            statements: The study's own.
+            statements: The study's own; None where they are not known: then all slots are empty.
             patient: Whose they are.
             count: Slots K: at most ⌈K/2⌉ true and ⌊K/2⌋ false ones.
             generator: Source of randomness, keyed by the caller to seed, epoch and sample.
         """
+        if statements is None:
+            return [EMPTY] * count
         own = list(dict.fromkeys(statement for said in statements.values() for statement in said.positive))
         chosen = generator.permutation(len(own))[: -(-count // 2)].tolist()
         slots = [Slot(own[number], opposite_of(own[number]), 1) for number in chosen]
@@ -71,8 +74,9 @@ class StatementBank:
         return slots + [EMPTY] * (count - len(slots))
 
     def _false(self, statements: Statements, patient: str, most: int, generator: np.random.Generator) -> list[str]:
-        """Draw positives of other patients, for parts in which this study has none."""
-        silent = [part for part in self._listed if part not in statements or not statements[part].positive]
+        """Draw positives of other patients, for parts in which this study has none, nor a sentence that may be one."""
+        speaking = {part for part, said in statements.items() if said.positive or said.unclear}
+        silent = [part for part in self._listed if part not in speaking]
         ends = np.cumsum([len(self._listed[part]) for part in silent])
         total = int(ends[-1]) if silent else 0
         for size in (min(total, most + SPARE), total):

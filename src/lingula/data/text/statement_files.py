@@ -3,7 +3,8 @@
     {"study_id": "s1", "sections": {"lungs": {"positive": ["A 4 mm nodule."], "negative": ["No consolidation."]}}}
 
 `sections` maps any name of a part of the body to short sentences; `positive` says what is there, `negative` what is not there or
-is normal. Either list may be left out. A study comes once; blank lines are skipped.
+is normal, `unclear` what may say either: no finding counts as absent in such a part. Each list may be left out. A study comes
+once; blank lines are skipped.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from lingula.core.errors import UserError
 from lingula.core.files import atomic_file
 from lingula.data.text.normalise import normalise_text
 from lingula.data.text.statements import PartStatements, Statements
+
+SIGNS = ("positive", "negative", "unclear")
 
 
 class _Line(Config):
@@ -71,7 +74,7 @@ def _parse(text: str, where: str) -> _Line:
 
 def _cleaned(said: PartStatements, where: str) -> PartStatements:
     """Normalise white space, and leave out what comes twice."""
-    lists = {sign: tuple(dict.fromkeys(map(normalise_text, getattr(said, sign)))) for sign in ("positive", "negative")}
-    if "" in lists["positive"] + lists["negative"]:
+    lists = {sign: tuple(dict.fromkeys(map(normalise_text, getattr(said, sign)))) for sign in SIGNS}
+    if any("" in texts for texts in lists.values()):
         raise UserError(f"{where} has a blank statement", "Leave it out.")
     return PartStatements(**lists)

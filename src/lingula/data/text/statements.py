@@ -17,7 +17,7 @@ from lingula.data.text.ct_labeller import split_ct_sentences
 from lingula.data.text.labeller import READ_SECTIONS
 from lingula.data.text.negation import scopes_of
 
-Sign: TypeAlias = Literal["positive", "negative"]
+Sign: TypeAlias = Literal["positive", "negative", "unclear"]
 
 
 class PartStatements(Config):
@@ -27,6 +27,8 @@ class PartStatements(Config):
     """Findings that are there."""
     negative: tuple[str, ...] = ()
     """Findings that are not there, and what is normal."""
+    unclear: tuple[str, ...] = ()
+    """Sentences of which no rule can tell whether they affirm; nothing is trained on them, and nothing counts as absent here."""
 
 
 Statements: TypeAlias = dict[str, PartStatements]
@@ -61,27 +63,28 @@ def report_statements(sections: Mapping[str, str]) -> Statements:
     """Cut a report into short statements by rules; a statement that comes twice comes once.
 
     Findings, impression, addendum and text without headings are read. A sentence in which something is left open ("possible",
-    "may be", a question mark) says nothing either way and gives no statement, nor does one about technique or earlier images.
+    "may be", a question mark) says nothing either way and gives no statement, nor does one about technique or earlier images;
+    neither do those that affirm and deny at once, or are long. They are kept as unclear: they may affirm something.
 
     >>> found = report_statements({"findings": "No effusion. A 4 mm nodule is observed in the left lung; Heart size is normal."})
     >>> found["lungs"].positive, found["pleura"].negative, found["heart"].negative
     (('A 4 mm nodule is observed in the left lung.',), ('No effusion.',), ('Heart size is normal.',))
     """
-    found: dict[str, dict[Sign, dict[str, None]]] = {part: {"positive": {}, "negative": {}} for part in PARTS}
+    found: dict[str, dict[Sign, dict[str, None]]] = {part: {"positive": {}, "negative": {}, "unclear": {}} for part in PARTS}
     for name, text in sections.items():
         if name in READ_SECTIONS:
             for sentence in split_ct_sentences(text):
                 for sign, statement in sentence_statements(sentence):
                     found[part_of(statement)][sign][statement] = None
     return {
-        part: PartStatements(positive=tuple(signs["positive"]), negative=tuple(signs["negative"]))
+        part: PartStatements(**{sign: tuple(sentences) for sign, sentences in signs.items()})
         for part, signs in found.items()
-        if signs["positive"] or signs["negative"]
+        if any(signs.values())
     }
 
 
 def sentence_statements(sentence: str) -> tuple[tuple[Sign, str], ...]:
-    """Return the statements of one sentence with their signs; one that says two things at once may give none.
+    """Return the statements of one sentence with their signs; one that says two things at once may be unclear.
 
     >>> sentence_statements("When examined in the lung parenchyma window; Bullae are present.")
     (('positive', 'Bullae are present.'),)
@@ -98,20 +101,19 @@ _remembered = lru_cache(maxsize=65536)(_read)
 
 
 def _signed(piece: str) -> Iterator[tuple[Sign, str]]:
-    """Yield the statement of a piece of a sentence with its sign, where it clearly has one."""
+    """Yield the statement of a piece of a sentence with its sign."""
     text = piece.strip(' ,:-."\u201c\u201d')
-    if len(_WORD.findall(text)) < 1 or len(text) > LONGEST or _NO_FINDING.search(piece):
+    if not _WORD.search(text):
         return
-    scopes = scopes_of(text.lower())
-    if scopes.left_open:
-        return
-    statement = f"{text[0].upper()}{text[1:]}."
-    if _NORMAL.search(text) and not _ABNORMAL.search(text):
+    statement, scopes = f"{text[0].upper()}{text[1:]}.", scopes_of(text.lower())
+    if len(text) > LONGEST or _NO_FINDING.search(piece) or scopes.left_open:
+        yield "unclear", statement
+    elif _NORMAL.search(text) and not _ABNORMAL.search(text):
         yield "negative", statement
     elif not scopes.denied:
         yield "positive", statement
-    elif not _affirms_too(text, scopes.denied):
-        yield "negative", statement
+    else:
+        yield "unclear" if _affirms_too(text, scopes.denied) else "negative", statement
 
 
 def _affirms_too(text: str, denied: tuple[tuple[int, int], ...]) -> bool:
