@@ -235,10 +235,15 @@ def load_model(path: str | Path, checkpoint: str = "best", seen: SeenOfVolumes |
         seen: What a model of CT volumes is shown of each; see `VolumeModel`.
 
     Raises:
-        UserError: The path is not a run, or the run has no such checkpoint.
+        UserError: The path is not a run, the run has no such checkpoint, or `seen` is given for one of radiographs.
     """
     run = Run(runs_of(Path(path))[0])
-    return VolumeModel(run, checkpoint, seen) if reads_volumes(run.config.method) else Model(run, checkpoint)
+    if reads_volumes(run.config.method):
+        return VolumeModel(run, checkpoint, seen)
+    if seen is not None:
+        problem = f"run {run.path} is of radiographs, which are seen whole"
+        raise UserError(problem, "Leave out what is for CT volumes (`seen`, --volumes).")
+    return Model(run, checkpoint)
 
 
 def runs_of(path: Path) -> list[Path]:

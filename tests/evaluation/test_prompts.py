@@ -8,6 +8,7 @@ import pytest
 
 from lingula.core.errors import UserError
 from lingula.evaluation.prompts import (
+    CT,
     Prompts,
     choose_prompts,
     default_prompts,
@@ -27,6 +28,7 @@ def test_templates_name_the_finding_in_lower_case_and_keep_abbreviations() -> No
     assert len(set(prompts.positive) | set(prompts.negative)) == len(prompts.positive) + len(prompts.negative)
     assert "no COVID-19" in default_prompts("COVID-19").negative
     assert not any("no finding" in text.lower() for text in default_prompts("No Finding").positive)
+    assert default_prompts("No Finding", CT).positive[0] == "normal chest CT"
 
 
 def test_a_file_overrides_and_the_rest_keeps_its_prompts(tmp_path: Path) -> None:

@@ -25,14 +25,16 @@ from lingula.data.prepare_config import PrepareConfig
 from lingula.data.text.opposite_slots import StatementBank
 from lingula.data.text.statement_files import write_statements
 from lingula.data.text.statements import PartStatements, report_statements
+from lingula.data.volume_crop import VolumeCrop
 from lingula.data.volume_store import VolumeStore
 from lingula.models.text_encoder import TextEncoder, load_text_encoder
-from lingula.training.assembly import choose_samples, training_loader, validation_batches
+from lingula.training.assembly import choose_samples, sample_transform, training_loader, validation_batches
 from lingula.training.config import PretrainConfig
 from lingula.training.language import find_text_encoder
 from lingula.training.plan import describe_plan
 from lingula.training.pretrain import pretrain, text_plan
 from lingula.training.recipes import recipe
+from lingula.training.report_side import CutReports
 from lingula.training.run import Run
 from lingula.training.stores import images_only_store, training_store
 
@@ -115,6 +117,73 @@ def test_texts_are_varied_from_epoch_to_epoch_and_only_as_configured(store: Path
     one, two = (loader.build(np.arange(6), epoch) for epoch in (0, 1))
     assert one.texts == two.texts
     assert not torch.equal(one.images, two.images)
+
+
+def test_of_the_reconstructions_of_a_study_one_meets_its_report_in_each_epoch(
+    store: Path, make_loader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two neighbouring volumes are made one study: batches hold each study once, and in time both of its volumes."""
+    column = VolumeStore.column
+    monkeypatch.setattr(
+        VolumeStore,
+        "column",
+        lambda self, name: [f"s{row // 2}" for row in range(len(self))] if name == "study_id" else column(self, name),
+    )
+    loader = make_loader(small_recipe(store, "cm", method={"opposite_weight": 0}))
+    assert loader.order.steps_per_epoch == 1, "seven studies make one batch of six"
+    seen = set()
+    for step in range(30):
+        rows = loader.order.rows(step).tolist()
+        assert len({row // 2 for row in rows}) == len(loader.batch(step).batch.study_ids) == 6
+        seen |= set(rows)
+    assert seen == set(VolumeStore.open(store).rows("train").tolist())
+    every = make_loader(small_recipe(store, "cm", method={"opposite_weight": 0}, data={"pairing": "all"}))
+    assert every.order.steps_per_epoch == 2
+
+
+def test_validation_on_whole_volumes_is_refused_where_they_make_no_batch(store: Path) -> None:
+    with pytest.raises(UserError, match=r"--crop\.evaluation whole: the validation volumes of .* have . shapes") as caught:
+        training_store(small_recipe(store, crop={"evaluation": "whole"}))
+    assert "--volumes whole" in str(caught.value.remedy)
+
+
+def test_whole_volumes_are_padded_to_the_patches_of_the_encoder(store: Path) -> None:
+    config = small_recipe(store, crop={"evaluation": "whole"}, method={"encoder": {"patch_size": (4, 6, 8)}})
+    transform = sample_transform(config)
+    assert isinstance(transform, VolumeCrop)
+    shape = transform.evaluate(VolumeStore.open(store), [0]).shape[2:]
+    assert all(side % 24 == 0 for side in shape)
+
+
+def test_reports_are_cut_to_the_decoder_and_padded_to_the_longest(encoder: TextEncoder) -> None:
+    texts = ["No effusion.", "There is a large effusion on the left side, and the heart is enlarged."]
+    whole = encoder.token_ids(texts)
+    most = len(whole[0]) + 2
+    write = CutReports(encoder, most)
+    with pytest.warns(UserWarning, match=rf"1 of 2 reports are longer than the {most} tokens .*max-tokens"):
+        tokens = write(texts)
+    assert tokens.ids.shape == (2, most)
+    assert [row[mask].tolist() for row, mask in zip(tokens.ids, tokens.mask, strict=True)] == [ids[:most] for ids in whole]
+    padding = encoder.pads_to_max
+    encoder.pads_to_max = True
+    try:
+        assert torch.equal(CutReports(encoder, most)(texts[:1]).ids, torch.tensor([whole[0]])), "not to the encoder's longest"
+    finally:
+        encoder.pads_to_max = padding
+
+
+def test_studies_that_a_file_of_statements_does_not_name_get_no_opposite_sentences(
+    store: Path, make_loader: Any, tmp_path: Path
+) -> None:
+    """Not to be told that they have no finding: their slots stay empty."""
+    studies = VolumeStore.open(store).column("study_id")
+    named = {studies[row]: {"heart": PartStatements(positive=(f"Finding {row}.",))} for row in range(0, 14, 2)}
+    write_statements(tmp_path / "some.jsonl", named)
+    with pytest.warns(UserWarning, match=r"13 of 20 studies are not in .*no opposite sentences"):
+        loader = make_loader(small_recipe(store, data={"statements": tmp_path / "some.jsonl"}))
+    batch = loader.batch(0).batch
+    for study, labels in zip(batch.study_ids, batch.opposite_labels, strict=True):
+        assert (labels == -1).all() == (study not in named)
 
 
 def test_false_sentences_come_from_training_studies_alone(store: Path, make_loader: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,6 +134,30 @@ def test_validation_sees_evaluation_mode_and_leaves_training_mode(
     assert read_metrics(tmp_path / "run")[-1]["validation/auroc"] == 0.5
 
 
+def test_validation_holds_no_more_in_memory_than_a_step(
+    make_trainer: Callable[..., Trainer], make_loader: Callable[..., Any], tmp_path: Path
+) -> None:
+    batch = make_loader().batch(0).batch
+    losses, sizes = [], []
+    for micro in (None, 3):
+        trainer = make_trainer(
+            tmp_path / str(micro), optimisation={"micro_batch_size": micro}, validation=Validation([lambda: batch])
+        )
+        encode = trainer.method.encode
+
+        def noting(part: Any, encode: Any = encode) -> Any:
+            sizes.append(len(part))
+            return encode(part)
+
+        trainer.method.encode = noting  # type: ignore[method-assign]
+        trainer.method.eval()
+        with torch.no_grad():
+            losses.append(trainer._validation_losses(trainer.method)["validation/loss"])
+    assert sizes[0] == len(batch)
+    assert max(sizes[1:]) == 3
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
 def test_logbook_has_everything_a_curve_needs(straight: Path) -> None:
     entry = next(entry for entry in read_metrics(straight) if entry["step"] == 2)
     names = {"loss", "loss/contrastive", "temperature", "learning_rate", "gradient_norm", "images_per_second", "loader_wait"}

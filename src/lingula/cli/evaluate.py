@@ -28,17 +28,18 @@ class Evaluate:
         """Evaluate, print the tables, leave the numbers in RUN/evaluation."""
         from lingula.data.open_store import open_store
         from lingula.evaluation.evaluate import evaluate
+        from lingula.evaluation.protocols.protocol import with_protocol
         from lingula.evaluation.run_view import RunView
         from lingula.evaluation.tables import print_tables
         from lingula.inference import load_model, runs_of
 
-        store = open_store(self.config.store)
-        run, seen = runs_of(self.folder)[0], self.config.volumes
-        start = load_model(run, "initial", seen) if self.config.compare_start else None
-        results = evaluate(load_model(run, self.checkpoint, seen), store, self.config, run / "evaluation", start)
+        store, config = open_store(self.config.store), with_protocol(self.config)
+        run, seen = runs_of(self.folder)[0], config.volumes
+        start = load_model(run, "initial", seen) if config.compare_start else None
+        results = evaluate(load_model(run, self.checkpoint, seen), store, config, run / "evaluation", start)
         print_tables([RunView.open(run)], detail=self.detail)
-        if self.config.protocol:
+        if config.protocol:
             for note in (note for result in results.values() for note in result.notes):
-                if note.startswith(self.config.protocol):
+                if note.startswith(config.protocol):
                     print(note)
         print(f"Numbers and predictions: {run / 'evaluation'}   page: lingula report {run}")

@@ -22,6 +22,8 @@ POSITIVE = (
 )
 NEGATIVE = ("no {finding}", "there is no {finding}", "no evidence of {finding}", "{finding} is absent", "without {finding}")
 NORMAL = {"no finding", "normal"}
+RADIOGRAPH, CT = "chest radiograph", "chest CT"
+"""What a normal image is called."""
 REPORT = "{statement}\n\n{statement}"
 """Findings and impression that say one thing, in the form of a store's texts: a blank line between sections."""
 
@@ -33,12 +35,12 @@ class Prompts(Config):
     negative: tuple[str, ...] = Field(min_length=1)
 
 
-def default_prompts(finding: str) -> Prompts:
-    """Build prompts for any finding from templates; "No Finding" is asked for as a normal chest."""
+def default_prompts(finding: str, image: str = RADIOGRAPH) -> Prompts:
+    """Build prompts for any finding from templates; "No Finding" is asked for as a normal image (`RADIOGRAPH` or `CT`)."""
     if finding.lower() in NORMAL:
         return Prompts(
-            positive=("normal chest radiograph", "no acute cardiopulmonary abnormality", "the lungs are clear"),
-            negative=("abnormal chest radiograph", "there is an abnormality", "acute cardiopulmonary abnormality"),
+            positive=(f"normal {image}", "no acute cardiopulmonary abnormality", "the lungs are clear"),
+            negative=(f"abnormal {image}", "there is an abnormality", "acute cardiopulmonary abnormality"),
         )
     words = finding.replace("_", " ").split()
     name = " ".join(word if word.isupper() and len(word) > 1 else word.lower() for word in words)
@@ -86,7 +88,11 @@ def read_prompts(path: Path, known: Sequence[str]) -> dict[str, Prompts]:
 
 
 def choose_prompts(
-    findings: Sequence[str], known: Sequence[str], path: Path | None = None, own: Mapping[str, Prompts] | None = None
+    findings: Sequence[str],
+    known: Sequence[str],
+    path: Path | None = None,
+    own: Mapping[str, Prompts] | None = None,
+    image: str = RADIOGRAPH,
 ) -> dict[str, Prompts]:
     """Choose prompts per finding: from the file, else the store's own, else from templates.
 
@@ -95,6 +101,7 @@ def choose_prompts(
         known: The findings of the store.
         path: A prompt file.
         own: Prompts that belong to the store (the phantom has held-out phrasings).
+        image: What a normal image is called.
 
     Raises:
         UserError: A finding is not known to the store, or the file is malformed.
@@ -105,7 +112,7 @@ def choose_prompts(
             raise UserError(f"unknown finding '{finding}'", remedy)
     written = read_prompts(path, known) if path else {}
     own = own or {}
-    return {finding: written.get(finding) or own.get(finding) or default_prompts(finding) for finding in findings}
+    return {finding: written.get(finding) or own.get(finding) or default_prompts(finding, image) for finding in findings}
 
 
 def phantom_prompts() -> dict[str, Prompts]:

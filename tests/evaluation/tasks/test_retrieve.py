@@ -55,7 +55,10 @@ def test_the_gallery_holds_one_image_per_study_and_only_those_with_text(make_sto
     np.testing.assert_array_equal(drawn, text_gallery(store, np.arange(12), config(gallery=2)))
 
 
-def test_a_query_is_never_its_own_answer_nor_its_study(make_store: Callable[..., Any], make_encoder: Callable[..., Any]) -> None:
+def test_a_query_is_never_its_own_answer_and_a_study_counts_once(
+    make_store: Callable[..., Any], make_encoder: Callable[..., Any]
+) -> None:
+    """Other views and reconstructions of a study are neither queries nor answers."""
     store = make_store(6, split=["test"] * 6, study_id=["a", "a", "b", "b", "c", "c"])
     store._labels[:] = [[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]]
     store._texts = [""] * 6
@@ -63,11 +66,12 @@ def test_a_query_is_never_its_own_answer_nor_its_study(make_store: Callable[...,
     encoder._latents = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [0.5, 0.9], [0.9, 0.5]])
     result = run(encoder, store, config(k=[1, 10]))
     table = {(r["row_id"], r["metric"]): r["value"] for r in result.predictions.to_pylist()}
-    assert {row for row, _ in table} == {"r0000", "r0001", "r0004"}
-    assert table["r0000", "recall@1"] == 0
-    assert table["r0000", "precision@10"] == pytest.approx(1 / 4)
+    assert {row for row, _ in table} == {"r0000", "r0004"}
+    assert table["r0000", "recall@1"] == 1
+    assert table["r0000", "precision@10"] == pytest.approx(1 / 2), "two other studies, one of which shares a finding"
     assert table["r0004", "recall@1"] == 0
-    assert table["r0004", "mAP"] == pytest.approx((1 / 3 + 2 / 4) / 2)
+    assert table["r0004", "mAP"] == pytest.approx(1 / 2)
+    assert result.protocol["gallery of images"] == 3
     assert any("Text was not searched" in note for note in result.notes)
 
 

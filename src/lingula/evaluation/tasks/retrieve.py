@@ -37,7 +37,8 @@ def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path
     """Search a gallery of studies by text and by image.
 
     Text and image find each other by cosine; reports with the same words are one item, so any image that carries them is a
-    right answer. Images find images that share a finding; neither the query nor its study can be an answer.
+    right answer. Images find images that share a finding, one image of each study: several views or reconstructions of one would
+    count as several answers.
 
     Args:
         encoder: Any model; without a text tower only image to image is run, on features.
@@ -51,7 +52,7 @@ def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path
     kept = select_rows(store, config.where)
     split = np.intersect1d(kept, store.rows(split=config.split))
     pairs = text_gallery(store, split, config)
-    images = draw_rows(split, config.gallery, config.seed)
+    images = draw_rows(first_of_study(store, split), config.gallery, config.seed)
     embedded = embed(encoder, store, np.union1d(pairs, images), cache)
     has_text = embedded.latents.shape[1] > 0
     notes: list[str] = []
@@ -71,7 +72,9 @@ def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path
     similar = _image_to_image(store, images, embedded.at(images).latents if has_text else embedded.at(images).features, config)
     if similar is not None:
         directions[IMAGE_TO_IMAGE] = similar
-        notes.append(f"Image to image: {len(similar.row_ids)} of {len(images)} images have a finding that another study shares.")
+        notes.append(
+            f"Image to image: {len(similar.row_ids)} of {len(images)} studies, with one image each, share a finding with another."
+        )
     if not directions:
         raise UserError(f"nothing to retrieve in the {config.split} split", "Choose rows with text or labels.")
     rows = [row for name, ranked in directions.items() for row in ranked_rows(ranked, config.bootstrap, config.seed, name)]
@@ -107,13 +110,17 @@ def draw_rows(rows: RowNumbers, most: int, seed: int) -> RowNumbers:
     return np.sort(np.random.default_rng(seed).permutation(rows)[:most])
 
 
+def first_of_study(store: StoreTable, rows: RowNumbers) -> RowNumbers:
+    """Return the first of the rows of each study, ascending."""
+    studies, first = store.column("study_id"), dict[str, int]()
+    for row in rows:
+        first.setdefault(str(studies[row]), int(row))
+    return np.array(sorted(first.values()), dtype=int)
+
+
 def text_gallery(store: StoreTable, rows: RowNumbers, config: EvaluateConfig) -> RowNumbers:
     """Choose the gallery: the first image with text of each study, each report only once where asked, drawn by seed."""
-    studies = store.column("study_id")
-    first: dict[str, int] = {}
-    for row in np.intersect1d(rows, store.rows(with_text=True, sections=config.sections or None)):
-        first.setdefault(str(studies[row]), int(row))
-    chosen = np.array(sorted(first.values()), dtype=int)
+    chosen = first_of_study(store, np.intersect1d(rows, store.rows(with_text=True, sections=config.sections or None)))
     if config.distinct_reports and len(chosen):
         _, group = group_texts([store.text(int(row), config.sections or None) for row in chosen])
         chosen = chosen[np.unique(group, return_index=True)[1]]
@@ -148,18 +155,17 @@ def _cross(
 
 
 def _image_to_image(store: StoreTable, rows: RowNumbers, vectors: EncodedLatents, config: EvaluateConfig) -> Ranked | None:
-    """Rank images by likeness; right are those of other studies that share a finding. None where no two share one."""
+    """Rank images by likeness; right are others, all of other studies, that share a finding. None where no two share one."""
     findings = [f for f in (config.label or store.findings) if f.lower() not in NORMAL]
     if not findings or len(rows) < 2:
         return None
     present = (store.labels(rows, findings) == 1).astype(np.float32)
     vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    study = np.unique(np.array([str(s) for s in store.column("study_id")])[rows], return_inverse=True)[1]
     order = np.random.default_rng(config.seed).permutation(len(rows))
     parts, kept, right, available = [], [], [], []
     for start in range(0, len(rows), QUERIES_AT_ONCE):
         block = np.arange(start, min(start + QUERIES_AT_ONCE, len(rows)))
-        allowed = study[block, None] != study[None, :]
+        allowed = block[:, None] != np.arange(len(rows))[None, :]
         relevant = (present[block] @ present.T > 0) & allowed
         usable = relevant.any(axis=1)
         if not usable.any():

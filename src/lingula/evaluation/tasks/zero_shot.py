@@ -11,6 +11,7 @@ import numpy as np
 
 from lingula.core.types import FindingMatrix, RowNumbers
 from lingula.data.store_table import StoreTable
+from lingula.data.volume_store import VolumeStore
 from lingula.evaluation.arrays import EncodedLatents, FindingLatents, ImageScores, PerFinding
 from lingula.evaluation.cohort import is_phantom, targets
 from lingula.evaluation.config import DenseScores, EvaluateConfig, PromptStyle
@@ -18,7 +19,16 @@ from lingula.evaluation.dense_scores import dense_scores
 from lingula.evaluation.embeddings import ImageEmbeddings, embed
 from lingula.evaluation.encoder import Encoder, need_grounding, need_text, radiographs
 from lingula.evaluation.metrics import auroc, nanmean
-from lingula.evaluation.prompts import REPORT, Prompts, choose_prompts, encode_prompts, in_report_style, phantom_prompts
+from lingula.evaluation.prompts import (
+    CT,
+    RADIOGRAPH,
+    REPORT,
+    Prompts,
+    choose_prompts,
+    encode_prompts,
+    in_report_style,
+    phantom_prompts,
+)
 from lingula.evaluation.result import TaskResult, number
 from lingula.evaluation.scored import Scored, thresholds_of
 from lingula.evaluation.tasks.common import Cohort, assemble, classification_result, gather_cohort
@@ -107,7 +117,8 @@ def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path
     """
     cohort = gather_cohort(store, config)
     own = phantom_prompts() if is_phantom(store.name) else None
-    prompts = choose_prompts(cohort.findings, store.findings, config.prompts, own)
+    image = CT if isinstance(store, VolumeStore) else RADIOGRAPH
+    prompts = choose_prompts(cohort.findings, store.findings, config.prompts, own, image)
     styles = {style: _in_style(prompts, style) for style in config.prompt_style}
     calibration = [np.setdiff1d(cohort.rows, part.test) if config.folds else part.val for part in cohort.partitions]
     rows = np.union1d(cohort.rows, np.concatenate(calibration))
