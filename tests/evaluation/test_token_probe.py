@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from lingula.core.errors import UserError
+from lingula.evaluation import token_probe
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.evaluate import evaluate
 from lingula.evaluation.token_probe import TokenHead, _batches, score_heads, train_heads
@@ -94,3 +96,19 @@ def test_what_cancels_in_the_average_is_seen_by_maximum_and_attention() -> None:
 def test_a_model_without_tokens_is_refused(store: Any, encoder: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gives no tokens.*Run --task probe"):
         evaluate(encoder, store, EvaluateConfig(store=Path("x"), task=("token-probe",)), tmp_path)
+
+
+def test_what_needs_no_learning_is_pooled_once_for_all_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And in blocks that fit in memory, whatever their size, the scores are the same."""
+    tokens, targets = draw(0)
+    config = TokenProbeConfig(rates=(0.1, 0.01), steps=2, batch=16)
+    heads = train_heads(tokens, np.arange(IMAGES), targets, config, 0, "")
+    whole = score_heads(heads, tokens, np.arange(IMAGES))
+    calls: list[str] = []
+    pooled = TokenHead.pooled
+    monkeypatch.setattr(TokenHead, "pooled", lambda self, seen: (calls.append(self.pooling), pooled(self, seen))[1])
+    monkeypatch.setattr(token_probe, "READ_AT_ONCE", 4 * TOKENS * FEATURES * 50)
+    found = score_heads(heads, tokens, np.arange(IMAGES))
+    assert Counter(calls) == {"average": 3, "max": 3, "average-query": 3, "query": 6, "4-queries": 6}, "three blocks"
+    for key, scores in whole.items():
+        np.testing.assert_allclose(found[key], scores, atol=1e-6)

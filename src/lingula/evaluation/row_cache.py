@@ -12,7 +12,7 @@ from lingula.core.progress import ProgressBar
 from lingula.evaluation.arrays import Array
 
 BLOCK = 128
-"""Images handed to the encoder at once."""
+"""Images handed to the encoder at once, where nothing else is asked for."""
 SAVE_EVERY = 16
 """Blocks between two records of what is done."""
 Compute = Callable[[np.ndarray], Sequence[Array]]
@@ -26,10 +26,13 @@ class RowCache:
         names: What the arrays are called.
         total: Rows of the store.
         dtype: Number format on disk.
+        block: Images handed to the encoder at once; their entries must fit in memory.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], total: int, dtype: type[np.floating] = np.float32) -> None:
-        self.folder, self.names, self.total, self.dtype = folder, names, total, dtype
+    def __init__(
+        self, folder: Path, names: Sequence[str], total: int, dtype: type[np.floating] = np.float32, block: int = BLOCK
+    ) -> None:
+        self.folder, self.names, self.total, self.dtype, self.block = folder, names, total, dtype, block
 
     def with_rows(self, rows: np.ndarray, compute: Compute, label: str) -> list[Array]:
         """Return the arrays as they lie on disk, after computing those of some rows that are missing.
@@ -50,7 +53,7 @@ class RowCache:
         """Compute rows into the arrays on disk; a row counts as done only after its numbers are flushed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         arrays: list[Array] = []
-        for index, block in enumerate(blocks(missing, label)):
+        for index, block in enumerate(blocks(missing, label, self.block)):
             values = compute(block)
             if not arrays:
                 fresh = not done.any()
@@ -82,10 +85,10 @@ class RowCache:
             np.save(file, done)
 
 
-def blocks(rows: np.ndarray, label: str) -> Iterator[np.ndarray]:
+def blocks(rows: np.ndarray, label: str, size: int = BLOCK) -> Iterator[np.ndarray]:
     """Cut rows into blocks that are handed to the encoder at once, with a progress bar."""
     with ProgressBar(label, len(rows)) as bar:
-        for start in range(0, len(rows), BLOCK):
-            block = rows[start : start + BLOCK]
+        for start in range(0, len(rows), size):
+            block = rows[start : start + size]
             yield block
             bar.advance(len(block))

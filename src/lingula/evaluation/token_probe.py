@@ -19,8 +19,8 @@ QUERIES = {"query": 1, "4-queries": 4}
 """Learned queries of a pooling."""
 SPREAD = 0.02
 """Of the learned queries at the start; ours."""
-SCORED = 256
-"""Images that are scored at once."""
+READ_AT_ONCE = 2**28
+"""Bytes of tokens that are scored at once, unless one image has more."""
 
 Tokens = Float[Tensor, "images tokens features"]
 Pooled = Float[Tensor, "images features"]
@@ -45,7 +45,7 @@ class TokenHead(nn.Module):
         self.linear = nn.Linear(features, findings)
 
     def pooled(self, tokens: Tokens) -> Pooled:
-        """One vector per image."""
+        """One vector per image; without learned queries it is the same for every head of this pooling."""
         if self.pooling == "average":
             return tokens.mean(dim=1)
         if self.pooling == "max":
@@ -55,9 +55,9 @@ class TokenHead(nn.Module):
         )
         return functional.scaled_dot_product_attention(queries, tokens, tokens).mean(dim=1)
 
-    def forward(self, tokens: Tokens) -> Float[Tensor, "images findings"]:
-        """Log-odds."""
-        logits: Tensor = self.linear(self.pooled(tokens))
+    def forward(self, pooled: Pooled) -> Float[Tensor, "images findings"]:
+        """Log-odds of what `pooled` gives."""
+        logits: Tensor = self.linear(pooled)
         return logits
 
 
@@ -85,15 +85,19 @@ def train_heads(
         torch.manual_seed(seed)
         sizes = tokens.shape[2], targets.shape[1]
         heads = {(pooling, rate): TokenHead(pooling, *sizes) for rate in config.rates for pooling in config.poolings}
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    for head in heads.values():
+        head.to(device)
     groups = [{"params": list(head.parameters()), "lr": rate} for (_, rate), head in heads.items()]
     optimiser = torch.optim.SGD(groups, momentum=config.momentum)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
-    known = torch.from_numpy(~np.isnan(targets))
-    truth = torch.from_numpy(np.nan_to_num(targets).astype(np.float32))
+    known = torch.from_numpy(~np.isnan(targets)).to(device)
+    truth = torch.from_numpy(np.nan_to_num(targets).astype(np.float32)).to(device)
     with ProgressBar(label, config.steps) as bar:
         for batch in _batches(len(rows), config, seed):
-            seen, right, counted = _read(tokens, rows[batch]), truth[batch], known[batch]
-            losses = [functional.binary_cross_entropy_with_logits(head(seen)[counted], right[counted]) for head in heads.values()]
+            right, counted = truth[batch], known[batch]
+            said = _log_odds(heads, _read(tokens, rows[batch]).to(device))
+            losses = [functional.binary_cross_entropy_with_logits(each[counted], right[counted]) for each in said.values()]
             if counted.any():
                 optimiser.zero_grad()
                 torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
@@ -106,12 +110,24 @@ def train_heads(
 def score_heads(heads: Heads, tokens: EncodedTokens, rows: np.ndarray) -> dict[Key, ImageScores]:
     """Return the log-odds that each head gives some rows, whose tokens are read once."""
     parts: dict[Key, list[ImageScores]] = {key: [] for key in heads}
+    device = next(iter(heads.values())).linear.weight.device
+    some = max(READ_AT_ONCE // (4 * tokens.shape[1] * tokens.shape[2]), 1)
     with torch.inference_mode():
-        for start in range(0, len(rows), SCORED):
-            seen = _read(tokens, rows[start : start + SCORED])
-            for key, head in heads.items():
-                parts[key].append(head(seen).numpy())
+        for start in range(0, len(rows), some):
+            for key, said in _log_odds(heads, _read(tokens, rows[start : start + some]).to(device)).items():
+                parts[key].append(said.cpu().numpy())
     return {key: np.concatenate(each) for key, each in parts.items()}
+
+
+def _log_odds(heads: Heads, tokens: Tokens) -> dict[Key, Tensor]:
+    """Ask all heads; what heads without learned queries pool is computed once for all rates."""
+    shared: dict[Pooling, Pooled] = {}
+    said = {}
+    for (pooling, rate), head in heads.items():
+        if pooling in QUERIES or pooling not in shared:
+            shared[pooling] = head.pooled(tokens)
+        said[pooling, rate] = head(shared[pooling])
+    return said
 
 
 def _batches(images: int, config: TokenProbeConfig, seed: int) -> Iterator[np.ndarray]:

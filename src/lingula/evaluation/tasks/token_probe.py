@@ -25,6 +25,9 @@ from lingula.evaluation.tasks.fractions import fraction_name, labelled_partition
 from lingula.evaluation.token_probe import score_heads, train_heads
 from lingula.evaluation.volume_encoder import TokenEncoder
 
+VOLUMES_AT_ONCE = 8
+"""Volumes whose tokens are in memory at once: those of 192³ voxels in patches of 8³ take 48 MB each."""
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -65,7 +68,7 @@ def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path
     encoder.check_tokens(store)
     with tempfile.TemporaryDirectory() as temporary:
         place = folder_of(cache or Path(temporary), "tokens", encoder, store)
-        kept = RowCache(place, ("tokens",), len(store), np.float16)
+        kept = RowCache(place, ("tokens",), len(store), np.float16, VOLUMES_AT_ONCE)
         label = f"tokens of volumes with {encoder.name}"
         (tokens,) = kept.with_rows(cohort.everything, lambda block: (encoder.embed_tokens(store, block),), label)
         for fraction in config.fraction:
