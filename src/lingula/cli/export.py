@@ -49,7 +49,9 @@ def _write_colipri(run: Run, method: ColipriMethod, out: Path | None) -> None:
     from lingula.exchange.colipri_export import colipri_of
 
     target = out or run.path / "colipri.safetensors"
-    save_colipri(colipri_of(method, run.config.crop.shape), target)
+    storing = run.storing
+    seen = {"orientation": storing.orientation, "spacing": storing.spacing, "hu_range": run.config.crop.hu_range}
+    save_colipri(colipri_of(method, run.config.crop.shape), target, seen)
     tokeniser = target.with_suffix(".tokenizer.json")
     method.text_encoder.tokeniser.backend_tokenizer.save(str(tokeniser))
     print(f"{target}: for colipri.get_model and lingula.load; texts are read with {tokeniser}")

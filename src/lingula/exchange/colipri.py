@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -143,8 +144,13 @@ def load_colipri(weights: str | Path, config: str | Path | ColipriConfig | None 
     return model.eval()
 
 
-def save_colipri(model: Colipri, path: str | Path) -> None:
+def save_colipri(model: Colipri, path: str | Path, volumes: Mapping[str, Any] | None = None) -> None:
     """Write a safetensors file that `colipri.get_model(path)` and `load_colipri` read; the sizes go into its header.
+
+    Args:
+        model: What to write.
+        path: The file.
+        volumes: How volumes are prepared for it (orientation, spacing, hu_range), for `stored_volumes`; None: not said.
 
     Raises:
         UserError: A number in it is not finite, or the file is not named `.safetensors`.
@@ -155,7 +161,8 @@ def save_colipri(model: Colipri, path: str | Path) -> None:
     tensors = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in model.state_dict().items()}
     if bad := names_of_non_finite(tensors):
         raise UserError(f"{bad[0]} holds numbers that are not finite", "Take an earlier checkpoint.")
-    sizes = json.dumps({"version": 1, "colipri": model.config.model_dump(mode="json")})
+    said = {"colipri": model.config.model_dump(mode="json"), **({} if volumes is None else {"volumes": dict(volumes)})}
+    sizes = json.dumps({"version": 1, **said})
     with atomic_file(path) as temporary:
         save_file(tensors, temporary, {"format": "pt", FORMAT: sizes})
 
@@ -196,10 +203,21 @@ def _check_temperature(path: Path, temperature: Tensor) -> None:
         raise UserError(problem, "Colipri's load_weights and save_weights cut 0.07 to 0: take the file that was given to it.")
 
 
-def _stored_sizes(path: Path) -> ColipriConfig | None:
+def stored_volumes(path: Path) -> dict[str, Any]:
+    """Return how volumes are prepared for a file's encoder, as far as `save_colipri` was told; nothing for others' files."""
+    found: dict[str, Any] = _header(path).get("volumes", {}) if path.suffix == ".safetensors" else {}
+    return found
+
+
+def _header(path: Path) -> dict[str, Any]:
     with safe_open(path, framework="pt") as file:
         header = (file.metadata() or {}).get(FORMAT)
-    values = json.loads(header) if header else {}
+    values: dict[str, Any] = json.loads(header) if header else {}
+    return values
+
+
+def _stored_sizes(path: Path) -> ColipriConfig | None:
+    values = _header(path)
     return ColipriConfig.from_values(values["colipri"], f"the header of {path}") if "colipri" in values else None
 
 
