@@ -4,6 +4,7 @@
     python published.py backbone FOLDER        its backbone with register tokens, whole and with most patches dropped
     python published.py read FOLDER            what it makes of FOLDER/ours.safetensors and those inputs
     python published.py process FOLDER FILE…   what its processor makes of volumes, in both orientations, then its probabilities
+    python published.py nnunet FOLDER          the tokens that Primus, as nnU-Net builds it, gives with FOLDER/nnunet.pth
     python published.py names FILE             names and shapes of the released model's state dict
     python published.py golden FILE            summaries for tests/golden/colipri (see its README)
 
@@ -22,6 +23,7 @@ import torch
 from accelerate import init_empty_weights
 from colipri import get_model, get_processor
 from colipri.checkpoint import load_model_config
+from dynamic_network_architectures.architectures.primus import Primus
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
@@ -178,6 +180,24 @@ def process(folder, files):
     save_file({name: value.contiguous() for name, value in made.items()}, folder / "processed.safetensors")
 
 
+def nnunet(folder):
+    """Build the network that the plan in the checkpoint names, load all of its encoder, and give the tokens of an array."""
+    content = torch.load(folder / "nnunet.pth", weights_only=True)
+    plan = content["nnssl_adaptation_plan"]
+    numbers = dict(plan["architecture_plans"]["arch_kwargs"])
+    numbers["eva_depth"], numbers["eva_numheads"] = (numbers.pop(f"encoder_eva_{name}") for name in ("depth", "numheads"))
+    shape = plan["recommended_downstream_patchsize"]
+    network = Primus(plan["pretrain_num_input_channels"], num_classes=2, input_shape=shape, **numbers).eval()
+    found = network.load_state_dict(content["network_weights"], strict=False)
+    left = [name for name in found.missing_keys if not name.startswith("up_projection.")]
+    if left or found.unexpected_keys:
+        raise SystemExit(f"missing {left}, unexpected {found.unexpected_keys}")
+    with torch.no_grad():
+        patches = network.down_projection(load_file(folder / "array.safetensors")["array"])
+        tokens, _ = network.eva(patches.flatten(2).transpose(1, 2))
+    save_file({"tokens": tokens.transpose(1, 2).reshape(patches.shape).contiguous()}, folder / "nnunet.safetensors")
+
+
 def released_names():
     config = load_model_config()
     OmegaConf.update(config, "text_encoder.backbone", bert(RELEASED), merge=False)
@@ -240,4 +260,4 @@ if __name__ == "__main__":
     elif command == "names":
         target.write_text(json.dumps(released_names()))
     else:
-        {"dump": dump, "backbone": backbone, "read": read, "golden": golden}[command](target)
+        {"dump": dump, "backbone": backbone, "read": read, "nnunet": nnunet, "golden": golden}[command](target)

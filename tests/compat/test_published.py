@@ -11,17 +11,20 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from small_colipri import SIZES, outputs
 from torch import Tensor
 
 from lingula.data.volume_transform import VolumeTransform
 from lingula.data.volume_transform_config import VolumeTransformConfig
 from lingula.exchange import Colipri, ColipriConfig, load_colipri, save_colipri
+from lingula.exchange.nnunet import save_nnunet
+from lingula.models.volume_config import VolumeEncoderConfig
 from lingula.models.volume_encoder import VolumeEncoder
 
 pytestmark = [pytest.mark.compat, pytest.mark.timeout(3600)]
@@ -103,6 +106,23 @@ def test_its_backbone_with_registers_and_dropped_patches(python: Path, folder: P
         grid = torch.zeros(2, 72, 24).scatter(2, kept[:, None].expand(-1, 72, -1), encoder.tokens(image, kept).transpose(1, 2))
         found = {"whole": encoder(image), "dropped": grid.unflatten(2, (4, 3, 2))}
     assert_equal(found, {name: theirs[name] for name in found})
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "SAR"])
+def test_nnu_net_s_network_gives_our_tokens(python: Path, tmp_path: Path, orientation: Literal["RAS", "SAR"]) -> None:
+    """Its arrays have the axes z, y, x of a file: those of a RAS store are turned, those of a SAR store are so already."""
+    torch.manual_seed(0)
+    encoder = VolumeEncoder(VolumeEncoderConfig(embed_dim=72, depth=2, num_heads=4, patch_size=8, drop_path=0.0)).eval()
+    for parameter in encoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    volume = torch.randn(2, 1, 32, 24, 16)
+    save_nnunet(encoder, tmp_path / "nnunet.pth", (32, 24, 16), (2.0, 2.0, 2.0), orientation)
+    turn = (0, 1, 4, 3, 2) if orientation == "RAS" else (0, 1, 2, 3, 4)
+    save_file({"array": volume.permute(turn).contiguous()}, tmp_path / "array.safetensors")
+    published(python, "nnunet", tmp_path)
+    found = load_file(tmp_path / "nnunet.safetensors")["tokens"].permute(turn)
+    with torch.no_grad():
+        assert_equal({"tokens": found}, {"tokens": encoder(volume)})
 
 
 def test_names_and_shapes_of_the_released_model(python: Path, folder: Path) -> None:
