@@ -46,6 +46,8 @@ ARMS: dict[str, dict[str, Any]] = {
 done to texts is tried without R and M, which it is not about: a step of all four costs two and a half times as much."""
 MAIN = ("c", "cr", "cm", "crm", "random")
 UNTRAINED = ("random",)
+OF_TEXTS = tuple(arm for arm in ARMS if arm.startswith("c, "))
+"""These are not segmented with: what is done to texts is seen in what texts find."""
 TASKS: dict[str, Any] = {
     "task": ("zero-shot", "probe", "retrieve", "generate"),
     "prompt_style": ("short", "report"),
@@ -115,7 +117,9 @@ def work(
     chosen = merged(TASKS, tasks)
     if config.method.report_weight == 0:
         chosen["task"] = tuple(task for task in chosen["task"] if task != "generate")
-    numbers = evaluated(run, store, trained, chosen) + evaluated(run, store, trained, merged(SEGMENT, segment))
+    numbers = evaluated(run, store, trained, chosen)
+    if cell.arm not in OF_TEXTS:
+        numbers += evaluated(run, store, trained, merged(SEGMENT, segment))
     return [*numbers, *([Number("CPU seconds per step", busy)] if trained else [])]
 
 

@@ -19,10 +19,10 @@ from lingula.cli import main
 from lingula.cli.show_masked import show_masked
 from lingula.core.errors import UserError
 from lingula.data.volume_store import VolumeStore
-from lingula.evaluation import row_cache
 from lingula.evaluation.config import EvaluateConfig, SeenOfVolumes
 from lingula.evaluation.evaluate import evaluate
 from lingula.evaluation.masked_pictures import fill_hidden
+from lingula.evaluation.tasks import token_probe
 from lingula.evaluation.volume_encoder import FillingEncoder
 from lingula.exchange import Colipri
 from lingula.inference import Model, VolumeModel, load_model
@@ -126,7 +126,7 @@ def test_whole_volumes_of_different_sizes_have_no_common_tokens(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where each block that is encoded at once has one size."""
-    monkeypatch.setattr(row_cache, "BLOCK", 1)
+    monkeypatch.setattr(token_probe, "VOLUMES_AT_ONCE", 1)
     with pytest.raises(SystemExit) as stop:
         main(["evaluate", str(place / "run"), "--store", str(place / "store"), "--task", "token-probe", "--volumes", "whole"])
     assert stop.value.code == 2
@@ -165,6 +165,9 @@ def test_tasks_page_and_embeddings_from_the_command_line(place: Path, capsys: py
     protocol = json.loads((place / "run/evaluation/zero-shot/result.json").read_text())["protocol"]
     assert protocol["prompt source"].startswith("phantom")
     assert protocol["volumes"] == "centre"
+    main(["evaluate", run, "--protocol", "colipri/zero-shot/ct-rate", *common])
+    protocol = json.loads((place / "run/evaluation/zero-shot/result.json").read_text())["protocol"]
+    assert protocol["volumes"] == "windows", "what a protocol says is seen counts when the model is loaded"
     main(["report", run, "--out", str(place / "report.html")])
     page = (place / "report.html").read_text()
     assert "RAS (x, y, z run to the right, front, head)" in page
@@ -176,6 +179,14 @@ def test_tasks_page_and_embeddings_from_the_command_line(place: Path, capsys: py
         main(["evaluate", run, "--task", "detect", *common])
     assert left.value.code == 2
     assert "the task detect runs on radiographs" in capsys.readouterr().err
+
+
+def test_a_model_is_loaded_to_see_volumes_as_asked(place: Path, model: VolumeModel, store: VolumeStore) -> None:
+    windows = lingula.load(place / "run", seen="windows")
+    assert isinstance(windows, VolumeModel)
+    voxels = store.volume(3).voxels
+    np.testing.assert_array_equal(windows.encode_image([voxels]), model.encode_image([voxels], seen="windows"))
+    assert not np.allclose(windows.encode_image([voxels]), model.encode_image([voxels]))
 
 
 def test_hidden_patches_are_filled_in_and_shown(

@@ -5,10 +5,10 @@ commit 0e495086 of 13 July 2026; not in the releases up to 2.8.1): `nnUNetv2_pre
 `nnUNetv2_train_pretrained … -tr PretrainedTrainer_Primusx`. What it reads of a checkpoint is `network_weights` and
 `nnssl_adaptation_plan`; what it asks of them is told at `nnunet_checkpoint`.
 
-`make compat` builds the network that the plan names with dynamic-network-architectures 0.4.4, whose encoder nnU-Net uses, and compares
-its tokens with ours. nnU-Net's own builder and loader of that commit read such a file of a small encoder once, for its crops and
-for others; the tokens differed from ours by 4e-7 of their length. The two commands were never run here: they need a data set in
-nnU-Net's form and a GPU. What they do otherwise than our training, and what fine-tuning has to make up for: each
+`make compat` builds the network that the plan names with dynamic-network-architectures 0.4.4, whose encoder nnU-Net uses, and
+compares its tokens with ours. nnU-Net's own builder and loader of that commit read such a file of a small encoder once, for its
+crops and for others; the tokens differed from ours by 4e-7 of their length. The two commands were never run here: they need a
+data set in nnU-Net's form and a GPU. What they do otherwise than our training, and what fine-tuning has to make up for: each
 volume is z-scored, where our encoders saw Hounsfield units in [-1, 1]; and volumes are not turned, so their files must have the
 orientation of the run's store.
 """
