@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -39,7 +40,7 @@ class Convert:
 
             seen = import_colipri(self.source, self.target, self.tokeniser, self.sizes, self.orientation)
             print(f"{self.target}: a run for lingula evaluate, show, predict, export and lingula.load")
-            print(f"Prepare volumes for it with --orientation {seen['orientation']} --spacing {seen['spacing']}")
+            print(f"Prepare volumes for it with {_options(seen)}")
         elif self.layout == "g2d":
             from lingula.exchange.g2d import convert_g2d_file
 
@@ -50,3 +51,10 @@ class Convert:
 
             count = convert_pickle(self.source, self.target)
             print(f"{self.target}: {count} tensors, for --image-encoder.weights or --init-from")
+
+
+def _options(seen: Mapping[str, Any]) -> str:
+    """Write the options of `lingula data prepare` that give the volumes an encoder was trained on."""
+    spacing = seen["spacing"]
+    sides = [] if spacing is None else spacing if isinstance(spacing, list | tuple) else [spacing]
+    return " ".join(["--orientation", seen["orientation"], *(["--spacing", *map(str, sides)] if sides else [])])
