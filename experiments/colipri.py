@@ -91,6 +91,9 @@ def work(
 ) -> list[Number]:
     """Train one arm with one seed, evaluate it, and return its numbers.
 
+    Scored is the end of the training: the validation loss of reports rises while that of the contrast falls, so that the step of
+    the lowest sum would be an earlier one for the arms with reports.
+
     Args:
         cell: Arm and seed.
         store: Phantom CT.
@@ -117,9 +120,10 @@ def work(
     chosen = merged(TASKS, tasks)
     if config.method.report_weight == 0:
         chosen["task"] = tuple(task for task in chosen["task"] if task != "generate")
-    numbers = evaluated(run, store, trained, chosen)
+    checkpoint = "last" if trained else "initial"
+    numbers = evaluated(run, store, checkpoint, chosen)
     if cell.arm not in OF_TEXTS:
-        numbers += evaluated(run, store, trained, merged(SEGMENT, segment))
+        numbers += evaluated(run, store, checkpoint, merged(SEGMENT, segment))
     return [*numbers, *([Number("CPU seconds per step", busy)] if trained else [])]
 
 

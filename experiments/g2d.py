@@ -87,7 +87,7 @@ def work(cell: Cell, store: Path, runs: Path, budget: dict[str, Any], tasks: dic
     pretrain(config, run, overwrite=True)
     busy = (time.process_time() - busy) / config.optimisation.steps
     chosen = merged(tour.TASKS, tasks if cell.arm in MAIN else merged(tasks, {"fraction": ABLATED}))
-    numbers = evaluated(run, store, cell.arm not in UNTRAINED, chosen)
+    numbers = evaluated(run, store, "initial" if cell.arm in UNTRAINED else "best", chosen)
     shutil.rmtree(run / "checkpoints")
     return [*numbers, *([Number("CPU seconds per step", busy)] if cell.arm not in UNTRAINED else [])]
 

@@ -9,13 +9,13 @@ from typing import Any
 from cells import Number, read, summary
 
 
-def evaluated(run: Path, store: Path, trained: bool, values: dict[str, Any]) -> list[Number]:
+def evaluated(run: Path, store: Path, checkpoint: str, values: dict[str, Any]) -> list[Number]:
     """Run tasks; keep the means over findings, named by task, metric and setting.
 
     Args:
         run: Run folder; the evaluation goes into it.
         store: Radiographs or CT volumes.
-        trained: Whether the best weights are scored, or those that the run began with.
+        checkpoint: `best` (by validation), `last` or `initial`.
         values: Of an `EvaluateConfig`, without the store.
     """
     from lingula.data.open_store import open_store
@@ -24,7 +24,7 @@ def evaluated(run: Path, store: Path, trained: bool, values: dict[str, Any]) -> 
     from lingula.inference import load_model
 
     config = EvaluateConfig(store=store, **values)
-    model = load_model(run, "best" if trained else "initial", config.volumes)
+    model = load_model(run, checkpoint, config.volumes)
     results = evaluate(model, open_store(store), config, run / "evaluation", samples=False)
     return [
         Number(" · ".join(part for part in (task, row.metric, row.setting) if part), row.value, row.low, row.high)
