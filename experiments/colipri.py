@@ -150,7 +150,7 @@ PANELS = {
 
 def show() -> None:
     """Print one table per task, and draw all arms."""
-    print(tables(RESULTS, SHOWN))
+    print(tables(RESULTS, SHOWN, ARMS))
     title = "COLIPRI on phantom CT: phantom numbers, a dot per seed, a bar at their mean"
     draw(RESULTS, FIGURE, {"objectives": {arm: arm for arm in ARMS}}, PANELS, title, "crm")
 

@@ -119,7 +119,7 @@ PANELS = {
 
 def show() -> None:
     """Print one table per task, and draw the methods and the ablations."""
-    print(tables(RESULTS, SHOWN))
+    print(tables(RESULTS, SHOWN, ARMS))
     done = {cell.arm for cell in read(RESULTS)}
     groups = {"methods": {arm: arm for arm in MAIN}}
     if done - set(MAIN):

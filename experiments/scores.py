@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +34,22 @@ def evaluated(run: Path, store: Path, checkpoint: str, values: dict[str, Any]) -
     ]
 
 
-def tables(results: Path, shown: Mapping[str, Sequence[str]]) -> str:
-    """Return one table per task that has numbers: a row per arm.
+def tables(results: Path, shown: Mapping[str, Sequence[str]], arms: Iterable[str]) -> str:
+    """Return one table per task that has numbers: a row per arm that has some.
 
     Args:
         results: CSV file of the cells.
         shown: Task to the metrics that its table has; a number without a metric stands alone under its name.
+        arms: In the order of the rows.
     """
-    quantities = list(dict.fromkeys(number.quantity for numbers in read(results).values() for number in numbers))
+    known: dict[str, dict[str, None]] = {}
+    for cell, numbers in read(results).items():
+        known.setdefault(cell.arm, {}).update({number.quantity: None for number in numbers})
+    quantities = list(dict.fromkeys(quantity for own in known.values() for quantity in own))
     parts = []
     for task, metrics in shown.items():
         chosen = [q for q in quantities if q == task or (q.split(" · ")[0] == task and q.split(" · ")[1] in metrics)]
         if chosen:
-            parts.append(f"\n{task}\n\n{summary(results, chosen)}")
+            rows = [arm for arm in arms if any(quantity in known.get(arm, ()) for quantity in chosen)]
+            parts.append(f"\n{task}\n\n{summary(results, chosen, arms=rows)}")
     return "\n".join(parts)
