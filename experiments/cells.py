@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 import multiprocessing
+import os
 import resource
 import signal
 import time
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from lingula.core.files import write_text
 
@@ -136,7 +138,14 @@ def run_queue(cells: Sequence[Cell], work: Work, path: Path, workers: int = 1, m
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    own = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != own:  # a forked worker has inherited this, and must not go the long way out
+            os._exit(128 + number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:

@@ -26,13 +26,13 @@ class RowCache:
         names: What the arrays are called.
         total: Rows of the store.
         dtype: Number format on disk.
-        block: Images handed to the encoder at once; their entries must fit in memory.
+        block: Images handed to the encoder at once, whose entries must fit in memory; None: `BLOCK`.
     """
 
     def __init__(
-        self, folder: Path, names: Sequence[str], total: int, dtype: type[np.floating] = np.float32, block: int = BLOCK
+        self, folder: Path, names: Sequence[str], total: int, dtype: type[np.floating] = np.float32, block: int | None = None
     ) -> None:
-        self.folder, self.names, self.total, self.dtype, self.block = folder, names, total, dtype, block
+        self.folder, self.names, self.total, self.dtype, self.block = folder, names, total, dtype, block or BLOCK
 
     def with_rows(self, rows: np.ndarray, compute: Compute, label: str) -> list[Array]:
         """Return the arrays as they lie on disk, after computing those of some rows that are missing.
@@ -85,8 +85,9 @@ class RowCache:
             np.save(file, done)
 
 
-def blocks(rows: np.ndarray, label: str, size: int = BLOCK) -> Iterator[np.ndarray]:
+def blocks(rows: np.ndarray, label: str, size: int | None = None) -> Iterator[np.ndarray]:
     """Cut rows into blocks that are handed to the encoder at once, with a progress bar."""
+    size = size or BLOCK
     with ProgressBar(label, len(rows)) as bar:
         for start in range(0, len(rows), size):
             block = rows[start : start + size]
