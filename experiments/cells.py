@@ -6,15 +6,11 @@ import argparse
 import csv
 import io
 import multiprocessing
-import os
 import resource
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from lingula.core.files import write_text
 
@@ -113,8 +109,7 @@ def write(path: Path, results: dict[Cell, list[Number]]) -> None:
 def run_queue(cells: Sequence[Cell], work: Work, path: Path, workers: int = 1, minutes: float | None = None) -> int:
     """Run the cells that the file does not have yet, in order, and write each as it comes; return how many were run.
 
-    Two queues may share a file: what the other has written since stays, and is not run again. SIGTERM ends the queue and the
-    cells that it is running, as Ctrl-C does.
+    Two queues may share a file: what the other has written since stays, and is not run again.
 
     Args:
         cells: What to run.
@@ -128,28 +123,12 @@ def run_queue(cells: Sequence[Cell], work: Work, path: Path, workers: int = 1, m
     if not waiting:
         return 0
     context = multiprocessing.get_context("spawn")
-    with _ended_by_sigterm(), context.Pool(workers, maxtasksperchild=1) as pool:
+    with context.Pool(workers, maxtasksperchild=1) as pool:
         offered = _until(waiting, path, begun, minutes)
         for count, (cell, numbers) in enumerate(_results(pool, work, offered, workers), 1):
             write(path, {**read(path), cell: numbers})
             print(f"{cell.arm}, seed {cell.seed}: cell {count} of {len(waiting)}, {time.monotonic() - begun:.0f} s", flush=True)
     return count
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    own = os.getpid()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != own:  # a forked worker has inherited this, and must not go the long way out
-            os._exit(128 + number)
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _until(cells: Iterable[Cell], path: Path, begun: float, minutes: float | None) -> Iterable[Cell]:

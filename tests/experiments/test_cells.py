@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-SLEEPY = """
-import os, sys, time
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from cells import Cell, run_queue
-
-def work(cell):
-    Path(cell.arm, "begun").write_text(str(os.getpid()))
-    time.sleep(600)
-
-if __name__ == "__main__":
-    run_queue([Cell(sys.argv[2], 0)], work, Path(sys.argv[2], "results.csv"))
-"""
-"""An experiment whose only cell takes ten minutes."""
 
 
 @pytest.fixture(scope="module")
@@ -95,23 +77,6 @@ def test_what_another_queue_has_finished_since_is_not_run_again(cells: Any, tmp_
     path, arm = tmp_path / "results.csv", str(tmp_path / "marks")
     assert cells.run_queue([cells.Cell(arm, seed) for seed in (1, 11, 2)], square_beside_another, path) == 2
     assert Path(arm).read_text().split() == ["1", "2"]
-
-
-def test_sigterm_ends_the_cell_that_is_running(cells: Any, tmp_path: Path) -> None:
-    script = tmp_path / "sleepy.py"
-    script.write_text(SLEEPY)
-    queue = subprocess.Popen(
-        [sys.executable, str(script), str(Path(cells.__file__).parent), str(tmp_path)], stderr=subprocess.DEVNULL
-    )
-    mark = tmp_path / "begun"
-    while not mark.exists() or not mark.read_text():
-        assert queue.poll() is None
-        time.sleep(0.05)
-    queue.terminate()
-    assert queue.wait(timeout=30) != 0
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(mark.read_text()), 0)
-    assert not (tmp_path / "results.csv").exists()
 
 
 @pytest.mark.usefixtures("in_this_process")
