@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -36,11 +35,13 @@ class Convert:
         if self.layout != "colipri" and (self.tokeniser or self.sizes or self.orientation):
             raise UserError("--tokeniser, --sizes and --orientation are for colipri's weights", "Give --from colipri.")
         if self.layout == "colipri":
+            from lingula.data.prepare_config import VolumeStoringConfig
             from lingula.exchange.colipri_import import import_colipri
 
             seen = import_colipri(self.source, self.target, self.tokeniser, self.sizes, self.orientation)
             print(f"{self.target}: a run for lingula evaluate, show, predict, export and lingula.load")
-            print(f"Prepare volumes for it with {_options(seen)}")
+            options = VolumeStoringConfig(orientation=seen["orientation"], spacing=seen["spacing"]).grid_options()
+            print("Prepare volumes for it with", *(f"--{name} {value}" for name, value in options.items() if value != "None"))
         elif self.layout == "g2d":
             from lingula.exchange.g2d import convert_g2d_file
 
@@ -51,10 +52,3 @@ class Convert:
 
             count = convert_pickle(self.source, self.target)
             print(f"{self.target}: {count} tensors, for --image-encoder.weights or --init-from")
-
-
-def _options(seen: Mapping[str, Any]) -> str:
-    """Write the options of `lingula data prepare` that give the volumes an encoder was trained on."""
-    spacing = seen["spacing"]
-    sides = [] if spacing is None else spacing if isinstance(spacing, list | tuple) else [spacing]
-    return " ".join(["--orientation", seen["orientation"], *(["--spacing", *map(str, sides)] if sides else [])])

@@ -36,8 +36,10 @@ VolumeGrid: TypeAlias = Float[Tensor, "batch features x y z"]
 """The same vectors on the grid of patches."""
 
 KeptTokens: TypeAlias = Int[Tensor, "batch kept"]
-HiddenTokens: TypeAlias = Int[Tensor, "batch hidden"]
 """Raster numbers (x slowest, z fastest) of the patches that an encoder sees."""
+
+HiddenTokens: TypeAlias = Int[Tensor, "batch hidden"]
+"""Those of the patches that it does not see."""
 
 AttentionMaps: TypeAlias = Float[Tensor, "batch heads rows columns"]
 """How much each head of an attention pooling looks at each cell of the feature grid."""

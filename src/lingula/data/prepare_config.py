@@ -64,8 +64,12 @@ class VolumeStoringConfig(Config):
         >>> VolumeStoringConfig(spacing=2.0).differences(VolumeStoringConfig(spacing=(2.0, 2.0, 1.5)))
         {'spacing': ('2.0', '2.0 2.0 1.5')}
         """
-        grids = [{"orientation": each.orientation, "spacing": _as_option(each.spacing)} for each in (self, other)]
-        return {name: (grids[0][name], grids[1][name]) for name in grids[0] if grids[0][name] != grids[1][name]}
+        ours, theirs = self.grid_options(), other.grid_options()
+        return {name: (ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]}
+
+    def grid_options(self) -> dict[str, str]:
+        """Return orientation and voxel size as the options of `lingula data prepare` take them."""
+        return {"orientation": self.orientation, "spacing": _as_option(self.spacing)}
 
 
 def _as_option(spacing: Spacing | None) -> str:

@@ -74,7 +74,8 @@ def fill_hidden(filler: HiddenFiller, store: VolumeStore, row: int, seed: int = 
     hidden = hidden_patches(kept, math.prod(grid))
     with torch.inference_mode():
         predicted = filler.decoder(filler.tower.visible(volume, kept), kept, hidden, grid).float()
-    there, guessed = patches_of(volume, patch), chosen_patches(patches_of(volume, patch), kept).mean().expand_as(predicted)
+    there = patches_of(volume, patch)
+    guessed = chosen_patches(there, kept).mean().expand_as(predicted)
     filled, unseen = there.clone(), torch.zeros_like(there, dtype=torch.bool)
     filled[0, hidden[0]], unseen[0, hidden[0]] = predicted[0], True
     axes, sides = axes_to_ras(store), store.spacing(row)

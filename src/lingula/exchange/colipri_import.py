@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from lingula.core.checkpoint import save_weights
+from lingula.core.checkpoint import Checkpoints
 from lingula.core.errors import UserError
 from lingula.core.files import atomic_folder, sha256_of_file, write_json
 from lingula.exchange.colipri import Colipri, load_colipri, stored_volumes
 from lingula.exchange.colipri_config import ColipriConfig
 from lingula.methods.colipri import ColipriMethod
+from lingula.methods.tokeniser import NAMES
 from lingula.models.text_encoder import TextEncoder
 from lingula.models.text_pooling import Pooling
 from lingula.training.config import PretrainConfig
@@ -22,7 +23,6 @@ from lingula.training.run import CHECKPOINTS, CONFIG, ENVIRONMENT, LANGUAGE_MODE
 
 RELEASED: dict[str, Any] = {"orientation": "RAS", "spacing": 2.0, "hu_range": (-1000.0, 1000.0)}
 """What the processor of colipri 0.1.3 does to a volume: axes, voxel size in mm, Hounsfield units that become -1 and 1."""
-SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
 
 
 def import_colipri(
@@ -67,10 +67,7 @@ def import_colipri(
         encoder.save(folder / LANGUAGE_MODEL)
         write_json(folder / ENVIRONMENT, _environment(weights, encoder, seen, sum(each.numel() for each in method.parameters())))
         settings.to_yaml(folder / CONFIG)
-        checkpoint = folder / CHECKPOINTS / "step-000000"
-        checkpoint.mkdir(parents=True)
-        save_weights(checkpoint / "weights.safetensors", method.state_dict(), {"step": 0})
-        write_json(checkpoint / "checkpoint.json", {"version": 1, "step": 0, "steps": 0, "seed": 0, "best": None})
+        Checkpoints(folder / CHECKPOINTS).save(0, method.state_dict(), {}, {"steps": 0, "seed": 0, "best": None})
     return seen
 
 
@@ -90,7 +87,7 @@ def load_tokeniser(path: Path, sizes: ColipriConfig) -> Any:
         if path.is_dir():
             words: Any = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
         else:
-            words = PreTrainedTokenizerFast(tokenizer_file=str(path), **SPECIAL)
+            words = PreTrainedTokenizerFast(tokenizer_file=str(path), **NAMES)
     except Exception as error:  # the library raises bare Exceptions for damaged files
         raise UserError(f"{path} is no tokeniser ({str(error).splitlines()[0]})", remedy) from None
     if len(words) > sizes.text_encoder.vocab_size:

@@ -10,6 +10,8 @@ from lingula.methods.wordpiece import train_vocabulary
 from lingula.models.text_config import SmallLanguageModelConfig
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+NAMES = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+"""What transformers calls them."""
 PADDING, UNKNOWN, CLS, SEPARATOR, MASK = range(len(SPECIAL))
 
 
@@ -29,5 +31,4 @@ def train_tokeniser(texts: Sequence[str], config: SmallLanguageModelConfig) -> A
     backend.add_special_tokens(list(SPECIAL))
     ends = [("[CLS]", CLS), ("[SEP]", SEPARATOR)]
     backend.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
-    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
-    return PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=config.max_tokens, **names)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=config.max_tokens, **NAMES)

@@ -19,9 +19,7 @@ from lingula.core.config import Config
 from lingula.core.errors import UserError
 from lingula.core.files import atomic_file
 from lingula.data.text.normalise import normalise_text
-from lingula.data.text.statements import PartStatements, Statements
-
-SIGNS = ("positive", "negative", "unclear")
+from lingula.data.text.statements import SIGNS, PartStatements, Statements
 
 
 class _Line(Config):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from lingula.core.config import Config
 from lingula.data.text.anatomy import PARTS, part_of
@@ -18,6 +18,7 @@ from lingula.data.text.labeller import READ_SECTIONS
 from lingula.data.text.negation import scopes_of
 
 Sign: TypeAlias = Literal["positive", "negative", "unclear"]
+SIGNS: tuple[Sign, ...] = get_args(Sign)
 
 
 class PartStatements(Config):
@@ -70,7 +71,7 @@ def report_statements(sections: Mapping[str, str]) -> Statements:
     >>> found["lungs"].positive, found["pleura"].negative, found["heart"].negative
     (('A 4 mm nodule is observed in the left lung.',), ('No effusion.',), ('Heart size is normal.',))
     """
-    found: dict[str, dict[Sign, dict[str, None]]] = {part: {"positive": {}, "negative": {}, "unclear": {}} for part in PARTS}
+    found: dict[str, dict[Sign, dict[str, None]]] = {part: {sign: {} for sign in SIGNS} for part in PARTS}
     for name, text in sections.items():
         if name in READ_SECTIONS:
             for sentence in split_ct_sentences(text):
