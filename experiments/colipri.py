@@ -47,7 +47,7 @@ done to texts is tried without R and M, which it is not about: a step of all fou
 MAIN = ("c", "cr", "cm", "crm", "random")
 UNTRAINED = ("random",)
 OF_TEXTS = tuple(arm for arm in ARMS if arm.startswith("c, "))
-"""These are not segmented with: what is done to texts is seen in what texts find."""
+"""These are not segmented with, nor are their tokens probed: what is done to texts is seen in what texts find."""
 TASKS: dict[str, Any] = {
     "task": ("zero-shot", "probe", "retrieve", "generate"),
     "prompt_style": ("short", "report"),
@@ -74,6 +74,8 @@ SEGMENT: dict[str, Any] = {
 }
 """Segmentation of the frequent findings that fill more than half a patch, by one matrix on the frozen tokens: a decoder costs as
 much as the training. Of two settings the one with the better Dice on validation (arm c, seed 0)."""
+TOKENS: dict[str, Any] = {"task": ("token-probe",), "fraction": (1.0,), "bootstrap": 0}
+"""COLIPRI's own probe: 5 poolings and 4 rates, chosen on validation."""
 
 
 def prepare(store: Path, studies: dict[str, int], seed: int) -> None:
@@ -87,7 +89,13 @@ def prepare(store: Path, studies: dict[str, int], seed: int) -> None:
 
 
 def work(
-    cell: Cell, store: Path, runs: Path, changes: dict[str, Any], tasks: dict[str, Any], segment: dict[str, Any]
+    cell: Cell,
+    store: Path,
+    runs: Path,
+    changes: dict[str, Any],
+    tasks: dict[str, Any],
+    segment: dict[str, Any],
+    tokens: dict[str, Any],
 ) -> list[Number]:
     """Train one arm with one seed, evaluate it, and return its numbers.
 
@@ -101,6 +109,7 @@ def work(
         changes: Values over the recipe's.
         tasks: Values over `TASKS`.
         segment: Values over `SEGMENT`.
+        tokens: Values over `TOKENS`.
     """
     import torch
 
@@ -124,12 +133,14 @@ def work(
     numbers = evaluated(run, store, checkpoint, chosen)
     if cell.arm not in OF_TEXTS:
         numbers += evaluated(run, store, checkpoint, merged(SEGMENT, segment))
+        numbers += evaluated(run, store, checkpoint, merged(TOKENS, tokens))
     return [*numbers, *([Number("CPU seconds per step", busy)] if trained else [])]
 
 
 SHOWN = {
     "zero-shot": ("AUROC",),
     "probe": ("AUROC",),
+    "token-probe": ("AUROC", "AUPRC"),
     "retrieve": ("recall@10", "median rank"),
     "segment": ("Dice", "NSD"),
     "generate": ("clinical F1", "BLEU-4", "ROUGE-L"),
@@ -161,7 +172,7 @@ def main() -> None:
     if not chosen.summary:
         prepare(STORE, STUDIES, seed=0)
         prepare(MORE, OTHERS, seed=1)
-        job = partial(work, store=STORE, runs=RUNS, changes={}, tasks={}, segment={})
+        job = partial(work, store=STORE, runs=RUNS, changes={}, tasks={}, segment={}, tokens={})
         run_queue(in_order(MAIN, chosen.only, chosen.seeds), job, RESULTS, chosen.workers, chosen.minutes)
     show()
 

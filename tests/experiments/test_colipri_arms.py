@@ -69,11 +69,15 @@ def test_a_cell_trains_and_scores_every_task_that_its_arm_can_do(experiment: Any
         "text_encoder": {"small": {"vocabulary": 80, "width": 16, "word_steps": 2, "heads": 2}},
         "optimisation": {"steps": 2, "batch_size": 6},
     }
-    tasks, segment = {"fraction": (1.0,)}, {"label": (), "segment": {"steps": 2, "every": 2}}
+    scoring = {
+        "tasks": {"fraction": (1.0,)},
+        "segment": {"label": (), "segment": {"steps": 2, "every": 2}},
+        "tokens": {"token_probe": {"steps": 2}},
+    }
     found = {}
     for arm in ("crm", "random"):
         cell = experiment.Cell(arm, 0)
-        numbers = experiment.work(cell, store, tmp_path / "runs", changes=small, tasks=tasks, segment=segment)
+        numbers = experiment.work(cell, store, tmp_path / "runs", changes=small, **scoring)
         found[arm] = {number.quantity.split(" · ")[0] for number in numbers}
-    assert found["crm"] == {"zero-shot", "probe", "retrieve", "segment", "generate", "CPU seconds per step"}
+    assert found["crm"] == {"zero-shot", "probe", "token-probe", "retrieve", "segment", "generate", "CPU seconds per step"}
     assert found["random"] == found["crm"] - {"generate", "CPU seconds per step"}
