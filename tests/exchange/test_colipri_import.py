@@ -21,6 +21,7 @@ from lingula.methods.tokeniser import train_tokeniser
 from lingula.models.text_config import SmallLanguageModelConfig
 from lingula.training.pretrain import pretrain
 
+RELEASED = {"orientation": "RAS", "spacing": 2.0, "hu_range": (-1000.0, 1000.0)}
 PROMPTS = ["effusion on the left", "clear lungs"]
 SIZES = {
     "image_encoder": {"embed_dim": 24, "depth": 1, "num_heads": 2, "patch_size": 8, "input_size": 16},
@@ -98,8 +99,8 @@ def test_every_command_takes_it(store: VolumeStore, exported: Path, tmp_path: Pa
 
 def test_a_file_of_the_package_is_read_as_released(foreign: tuple[Path, Path], tmp_path: Path) -> None:
     weights, words = foreign
-    seen = import_colipri(weights, tmp_path / "run", words)
-    assert seen == {"orientation": "RAS", "spacing": 2.0, "hu_range": (-1000.0, 1000.0)}
+    seen = import_colipri(weights, tmp_path / "run", RELEASED, words)
+    assert seen == RELEASED
     model, file = lingula.load(tmp_path / "run"), lingula.load(weights)
     assert isinstance(model, VolumeModel)
     assert model.orientation == "RAS"
@@ -113,7 +114,7 @@ def test_a_file_of_the_package_is_read_as_released(foreign: tuple[Path, Path], t
         text = file.encode_text(tokens.ids, tokens.mask).numpy()
     np.testing.assert_allclose(model.encode_image([voxels]), image, atol=1e-5)
     np.testing.assert_allclose(model.encode_text(PROMPTS), text, atol=1e-6)
-    assert import_colipri(weights, tmp_path / "turned", words, orientation="SAR")["orientation"] == "SAR"
+    assert import_colipri(weights, tmp_path / "turned", RELEASED, words, orientation="SAR")["orientation"] == "SAR"
 
 
 def test_what_does_not_fit_is_refused_and_leaves_nothing(foreign: tuple[Path, Path], exported: Path, tmp_path: Path) -> None:
@@ -125,12 +126,12 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(foreign: tuple[Path, Pa
     (tmp_path / "damaged.json").write_text("{")
     run = tmp_path / "run"
     for arguments, message in (
-        ((weights, run), "no tokeniser at .*theirs.tokenizer.json"),
-        ((weights, run, tmp_path / "damaged.json"), "is no tokeniser"),
-        ((weights, run, tmp_path / "large"), r"has \d+ words, the text encoder 90"),
-        ((weights, words, words), "exists already"),
-        ((exported, run, None, None, "SAR"), "was trained on RAS volumes"),
-        ((tmp_path / "absent.safetensors", run, words), "no such file"),
+        ((weights, run, RELEASED), "no tokeniser at .*theirs.tokenizer.json"),
+        ((weights, run, RELEASED, tmp_path / "damaged.json"), "is no tokeniser"),
+        ((weights, run, RELEASED, tmp_path / "large"), r"has \d+ words, the text encoder 90"),
+        ((weights, words, RELEASED, words), "exists already"),
+        ((exported, run, RELEASED, None, None, "SAR"), "was trained on RAS volumes"),
+        ((tmp_path / "absent.safetensors", run, RELEASED, words), "no such file"),
     ):
         with pytest.raises(UserError, match=message):
             import_colipri(*arguments)  # type: ignore[arg-type]

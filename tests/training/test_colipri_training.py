@@ -147,6 +147,15 @@ def test_validation_on_whole_volumes_is_refused_where_they_make_no_batch(store: 
     assert "--volumes whole" in str(caught.value.remedy)
 
 
+def test_whole_volumes_that_padding_makes_alike_are_validated_on(store: Path) -> None:
+    stored = VolumeStore.open(store)
+    shapes = {stored.shape(int(row)) for row in stored.rows("val")}
+    side = max(map(max, shapes))
+    config = small_recipe(store, crop={"evaluation": "whole", "size": side}, method={"encoder": {"patch_size": side}})
+    assert len(shapes) > 1
+    assert len(training_store(config)) == len(stored)
+
+
 def test_whole_volumes_are_padded_to_the_patches_of_the_encoder(store: Path) -> None:
     config = small_recipe(store, crop={"evaluation": "whole"}, method={"encoder": {"patch_size": (4, 6, 8)}})
     transform = sample_transform(config)

@@ -36,9 +36,11 @@ class Convert:
             raise UserError("--tokeniser, --sizes and --orientation are for colipri's weights", "Give --from colipri.")
         if self.layout == "colipri":
             from lingula.data.prepare_config import VolumeStoringConfig
+            from lingula.data.volume_transform_config import PRESETS
             from lingula.exchange.colipri_import import import_colipri
 
-            seen = import_colipri(self.source, self.target, self.tokeniser, self.sizes, self.orientation)
+            released = PRESETS["colipri-0.1.3"].model_dump(include={"orientation", "spacing", "hu_range"})
+            seen = import_colipri(self.source, self.target, released, self.tokeniser, self.sizes, self.orientation)
             print(f"{self.target}: a run for lingula evaluate, show, predict, export and lingula.load")
             options = VolumeStoringConfig(orientation=seen["orientation"], spacing=seen["spacing"]).grid_options()
             print("Prepare volumes for it with", *(f"--{name} {value}" for name, value in options.items() if value != "None"))

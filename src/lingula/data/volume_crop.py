@@ -125,12 +125,16 @@ class VolumeCrop:
         start = middle - before + np.floor(draw[:3] * (before + behind + 1))
         return np.where(room > 0, start, middle).astype(np.int64), shape
 
+    def shape_of(self, there: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Return what evaluation makes of a volume of this shape, voxels along x, y and z."""
+        if self.config.evaluation != "whole":
+            return self.config.shape
+        multiple = self.config.whole_multiple
+        x, y, z = (-(-side // multiple) * multiple for side in there)
+        return x, y, z
+
     def _fixed(self, there: tuple[int, int, int]) -> tuple[Numbers, tuple[int, int, int]]:
-        shape = self.config.shape
-        if self.config.evaluation == "whole":
-            multiple = self.config.whole_multiple
-            x, y, z = (-(-side // multiple) * multiple for side in there)
-            shape = (x, y, z)
+        shape = self.shape_of(there)
         return _middle(np.array(there, np.int64) - np.array(shape, np.int64)), shape
 
     def _seen(

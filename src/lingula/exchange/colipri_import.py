@@ -21,13 +21,11 @@ from lingula.training.config import PretrainConfig
 from lingula.training.environment import describe_environment
 from lingula.training.run import CHECKPOINTS, CONFIG, ENVIRONMENT, LANGUAGE_MODEL
 
-RELEASED: dict[str, Any] = {"orientation": "RAS", "spacing": 2.0, "hu_range": (-1000.0, 1000.0)}
-"""What the processor of colipri 0.1.3 does to a volume: axes, voxel size in mm, Hounsfield units that become -1 and 1."""
-
 
 def import_colipri(
     weights: Path,
     run: Path,
+    released: Mapping[str, Any],
     tokeniser: Path | None = None,
     config: Path | None = None,
     orientation: str | None = None,
@@ -37,12 +35,14 @@ def import_colipri(
     Args:
         weights: A file that `load_colipri` reads.
         run: The folder to write; it must not exist.
+        released: How the released model's volumes are prepared: orientation, spacing in mm, hu_range. What the file says of its
+            own goes before.
         tokeniser: A folder in Hugging Face layout, or a `tokenizer.json`; None: what `lingula export` left beside the file.
         config: YAML file with other sizes than the file's own or the released model's.
-        orientation: RAS or SAR, where the file does not say it; None: RAS (colipri 0.1.3).
+        orientation: RAS or SAR, where the file does not say it; None: that of `released`.
 
     Returns:
-        How volumes are prepared for it: orientation, spacing in mm, hu_range.
+        How volumes are prepared for it, like `released`.
 
     Raises:
         UserError: The folder exists, or a file is missing, damaged or does not fit the others.
@@ -50,7 +50,7 @@ def import_colipri(
     if run.exists():
         raise UserError(f"{run} exists already", "Choose another folder.")
     model = load_colipri(weights, config)
-    seen = {**RELEASED, **({"orientation": orientation} if orientation else {}), **stored_volumes(weights)}
+    seen = {**released, **({"orientation": orientation} if orientation else {}), **stored_volumes(weights)}
     if orientation and seen["orientation"] != orientation:
         raise UserError(f"{weights} was trained on {seen['orientation']} volumes", "Leave --orientation out.")
     words = load_tokeniser(tokeniser or weights.with_suffix(".tokenizer.json"), model.config)

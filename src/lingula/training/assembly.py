@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +20,6 @@ from lingula.data.mixed_loader import MixedLoader
 from lingula.data.samples import BatchOrder, describe_pairs, fixed_batches, labelled_rows, paired_rows
 from lingula.data.store_table import StoreTable
 from lingula.data.text.views import TextView
-from lingula.data.volume_crop import VolumeCrop
 from lingula.data.volume_store import VolumeStore
 from lingula.methods.base import Method
 from lingula.methods.colipri_config import ColipriMethodConfig
@@ -29,7 +27,7 @@ from lingula.methods.registry import build
 from lingula.methods.supervised_config import SupervisedConfig
 from lingula.models.text_encoder import TextEncoder
 from lingula.training.config import DEFAULT_STEPS, OptimisationConfig, PretrainConfig
-from lingula.training.stores import images_only_order
+from lingula.training.stores import images_only_order, volume_crop
 
 
 @dataclass(frozen=True)
@@ -123,8 +121,7 @@ def fixed_view(config: PretrainConfig) -> TextView:
 def sample_transform(config: PretrainConfig) -> SampleTransform:
     """Return what makes a sample of a stored image: of a radiograph, or of a CT volume."""
     if isinstance(config.method, ColipriMethodConfig):
-        multiple = math.lcm(*config.method.volume_encoder.patch)
-        return VolumeCrop(config.crop.model_copy(update={"whole_multiple": multiple}))
+        return volume_crop(config, config.method)
     return ImageTransform(config.augment, config.data.image_size)
 
 

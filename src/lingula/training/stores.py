@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from lingula.core.errors import UserError
 from lingula.data.samples import BatchOrder
 from lingula.data.store import Store
+from lingula.data.volume_crop import VolumeCrop
 from lingula.data.volume_store import VolumeStore
 from lingula.methods.colipri_config import ColipriMethodConfig
 from lingula.methods.registry import reads_volumes
@@ -23,9 +26,15 @@ def training_store(config: PretrainConfig) -> Store | VolumeStore:
     store = VolumeStore.open(config.data.store) if volumes else Store.open(config.data.store)
     if isinstance(config.method, ColipriMethodConfig):
         config.method.volume_encoder.grid(config.crop.shape)
-    if isinstance(store, VolumeStore) and config.crop.evaluation == "whole":
-        _check_one_shape(store)
+        if isinstance(store, VolumeStore):
+            _check_one_shape(volume_crop(config, config.method), store)
     return store
+
+
+def volume_crop(config: PretrainConfig, method: ColipriMethodConfig) -> VolumeCrop:
+    """Return what is shown of a volume; a whole one is padded to whole patches."""
+    multiple = math.lcm(*method.volume_encoder.patch)
+    return VolumeCrop(config.crop.model_copy(update={"whole_multiple": multiple}))
 
 
 def images_only_store(config: PretrainConfig, store: Store | VolumeStore) -> VolumeStore | None:
@@ -60,8 +69,8 @@ def images_only_order(config: PretrainConfig, store: VolumeStore) -> BatchOrder:
     return BatchOrder(store.rows("train"), size, seed, what="volumes without text")
 
 
-def _check_one_shape(store: VolumeStore) -> None:
-    shapes = {store.shape(int(row)) for row in store.rows("val")}
+def _check_one_shape(crop: VolumeCrop, store: VolumeStore) -> None:
+    shapes = {crop.shape_of(store.shape(int(row))) for row in store.rows("val")}
     if len(shapes) > 1:
         problem = f"--crop.evaluation whole: the validation volumes of {store.path} have {len(shapes)} shapes and make no batch"
         raise UserError(problem, "Validate with `centre`, and show whole volumes later: lingula evaluate --volumes whole.")
