@@ -55,3 +55,10 @@ def test_tokens_come_out_one_by_one(encoder: PooledTextEncoder) -> None:
 def test_token_ids_that_do_not_fit(encoder: PooledTextEncoder, ids: torch.Tensor, message: str) -> None:
     with pytest.raises(UserError, match=message):
         encoder(ids)
+
+
+def test_a_text_of_padding_alone_is_refused(encoder: PooledTextEncoder) -> None:
+    ids, mask = torch.ones(2, 4, dtype=torch.long), torch.tensor([[1, 1, 0, 0], [0, 0, 0, 0]])
+    with pytest.raises(UserError, match="a text has no token that is not masked"):
+        encoder(ids, mask)
+    assert encoder(ids, mask, pool=False).shape == (2, 4, 24), "without pooling nothing is divided by the number of tokens"

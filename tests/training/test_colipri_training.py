@@ -28,6 +28,7 @@ from lingula.data.text.statements import PartStatements, report_statements
 from lingula.data.volume_crop import VolumeCrop
 from lingula.data.volume_store import VolumeStore
 from lingula.models.text_encoder import TextEncoder, load_text_encoder
+from lingula.models.volume_config import SIZES
 from lingula.training.assembly import choose_samples, sample_transform, training_loader, validation_batches
 from lingula.training.config import PretrainConfig
 from lingula.training.language import find_text_encoder
@@ -288,6 +289,19 @@ def test_a_plan_counts_the_steps_of_both_streams(store: Path, other: Path) -> No
     assert (plan.steps, plan.epochs) == (12, 3)
     assert plan.shapes["images"] == (6, 1, 16, 16, 16)
     assert plan.operations > 0
+
+
+def test_the_published_size_is_planned_without_computing_a_step(store: Path) -> None:
+    """One forward pass of 160³ voxels is 5.8 · 10¹² operations: a training step's would take a laptop minutes, and its memory.
+
+    On the way back attention makes its scores once more: half of its own forward operations.
+    """
+    encoder = SIZES["M"]
+    method = {"encoder": encoder.model_dump(), "masked_weight": 0.0, "report_weight": 0.0}
+    plan = describe_plan(small_recipe(store, method=method, crop={"size": 160}))
+    scores = encoder.depth * 2 * (160 // 8) ** 6 * encoder.embed_dim
+    assert plan.operations == pytest.approx(3 * encoder.forward_flops((160,) * 3) + scores, rel=1e-3)
+    assert plan.parameters.total > 144e6
 
 
 @pytest.mark.parametrize(

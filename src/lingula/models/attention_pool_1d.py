@@ -36,10 +36,11 @@ class AttentionPool1d(nn.Module):
 
         Args:
             tokens: The sequence.
-            mask: True (or not 0) where there is a token; None: everywhere.
+            mask: True (or not 0) where there is a token, at least once per sequence (else the result is no number: a look at the
+                values would wait for the device); None: everywhere.
 
         Raises:
-            UserError: The mask has another shape, or a sequence has no token.
+            UserError: The mask has another shape.
         """
         if mask is None:
             query, padding = tokens.mean(dim=1, keepdim=True), None
@@ -67,7 +68,4 @@ def _valid(mask: Tensor, tokens: Tensor) -> TokenMask:
     if mask.shape != tokens.shape[:2]:
         problem = f"a mask of {tuple(mask.shape)} does not fit tokens of {tuple(tokens.shape[:2])}"
         raise UserError(problem, "Give one number per token: `batch tokens`.")
-    valid = mask.to(tokens.device, torch.bool)
-    if not bool(valid.any(dim=1).all()):
-        raise UserError("a sequence has no token that is not masked", "Leave empty texts out.")
-    return valid
+    return mask.to(tokens.device, torch.bool)

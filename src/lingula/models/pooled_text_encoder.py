@@ -41,6 +41,8 @@ class PooledTextEncoder(nn.Module):
                 that masks a whole text.
         """
         self._check(token_ids)
+        if pool and attention_mask is not None and not attention_mask.any(dim=-1).all():
+            raise UserError("a text has no token that is not masked", "Leave empty texts out.")
         hidden: Tensor = self.backbone(token_ids, attention_mask=attention_mask).last_hidden_state
         if pool:
             hidden = self.pooler(hidden, attention_mask)

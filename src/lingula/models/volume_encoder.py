@@ -122,12 +122,15 @@ class VolumeEncoder(nn.Module):
 
         Raises:
             UserError: As in `forward`.
-            ValueError: `kept` has another batch, or a number that is no patch.
+            ValueError: `kept` has another batch.
+            IndexError: `kept` names a patch that is not there; an assertion of the device on a GPU, which a look at the
+                numbers would wait for.
         """
         grid = self.grid(volumes)
         angles = rotary_angles(grid, self.config.embed_dim // self.config.num_heads, volumes.device)
         if kept is not None:
-            _check_kept(kept, len(volumes), len(angles))
+            if kept.ndim != 2 or len(kept) != len(volumes):
+                raise ValueError(f"kept must be `batch kept` for {len(volumes)} volumes, not {tuple(kept.shape)}")
             angles = angles[kept]
         tokens = self.down_projection(volumes, kept)
         count = self.config.register_tokens
@@ -150,13 +153,6 @@ class VolumeEncoder(nn.Module):
             raise UserError(problem, "Give one grey value per voxel: `batch 1 x y z`." if self.config.channels == 1 else "")
         x, y, z = volumes.shape[2:]
         return self.config.grid((x, y, z))
-
-
-def _check_kept(kept: KeptTokens, batch: int, patches: int) -> None:
-    if kept.ndim != 2 or len(kept) != batch:
-        raise ValueError(f"kept must be `batch kept` for {batch} volumes, not {tuple(kept.shape)}")
-    if kept.numel() and not torch.compiler.is_compiling() and (int(kept.min()) < 0 or int(kept.max()) >= patches):
-        raise ValueError(f"kept names patches outside 0 to {patches - 1}")
 
 
 def _initialise(module: nn.Module) -> None:

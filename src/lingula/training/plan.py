@@ -8,7 +8,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.flop_counter import FlopCounterMode
 
 from lingula.core.batch import Batch
@@ -18,6 +20,7 @@ from lingula.core.precision import Precision, choose_precision
 from lingula.data.loader import TextPlan
 from lingula.data.store_table import StoreTable
 from lingula.methods.base import Method
+from lingula.methods.colipri_config import ColipriMethodConfig
 from lingula.methods.language_model import pooled_layers
 from lingula.methods.parameters import ParameterReport, parameter_report
 from lingula.methods.registry import reads_volumes
@@ -138,7 +141,7 @@ class PlanSummary:
 
 
 def describe_plan(config: PretrainConfig, pairs: int | None = None, speed: Speed | None = None) -> PlanSummary:
-    """Build everything a training needs, run two samples through it, and say what a step would take.
+    """Build everything a training needs, count what two samples take, and say what a step would.
 
     Args:
         config: What would be trained.
@@ -158,7 +161,7 @@ def _plan_of_store(config: PretrainConfig, speed: Speed) -> PlanSummary:
     images_only_store(config, store)
     samples = choose_samples(config, store)
     encoder, dimension, text_parameters = _text_side(config, store, samples)
-    method = build_method(config, encoder, dimension, samples.findings)
+    method = build_method(_without_opposites(config), encoder, dimension, samples.findings)
     batch = _batch(config, store, samples, encoder, dimension, world_from_environment())
     frozen = text_parameters if encoder is None or config.text_encoder.frozen else 0
     texts = 0
@@ -167,6 +170,13 @@ def _plan_of_store(config: PretrainConfig, speed: Speed) -> PlanSummary:
         texts = len(distinct_texts(store, rows, config.data.sections, fixed_view(config)))
     per_epoch = steps_per_pass(config, samples)
     return _summary(config, method, batch, parameter_report(method, frozen), samples.summary, per_epoch, texts, speed)
+
+
+def _without_opposites(config: PretrainConfig) -> PretrainConfig:
+    """Leave COLIPRI's short statements out: they have no weights of their own, and how many there are depends on the batch."""
+    if not isinstance(config.method, ColipriMethodConfig):
+        return config
+    return config.model_copy(update={"method": config.method.model_copy(update={"opposite_weight": 0.0})})
 
 
 def _plan_of_size(config: PretrainConfig, pairs: int, speed: Speed) -> PlanSummary:
@@ -294,9 +304,12 @@ def _shapes(batch: Batch) -> dict[str, tuple[int, ...]]:
 
 
 def _operations(method: Method, batch: Batch) -> int:
-    """Count what the encoders do for a batch, forward and backward, per image; heads and losses are small beside it."""
+    """Count what the encoders do for a batch, forward and backward, per image; heads and losses are small beside it.
+
+    Tensors are of the right shapes and without values, so that a large model takes neither time nor memory.
+    """
     counter = FlopCounterMode(display=False)
-    with counter:
+    with FakeTensorMode(allow_non_fake_inputs=True), counter:
         parts = [part for part in _tensors(vars(method.train().encode(batch))) if part.requires_grad]
         torch.stack([part.float().sum() for part in parts]).sum().backward()  # type: ignore[no-untyped-call]
     method.zero_grad(set_to_none=True)
@@ -310,19 +323,19 @@ def _tensors(values: Mapping[str, object]) -> list[Tensor]:
 
 
 def _activation_bytes(method: Method, batch: Batch, precision: Precision | Literal["auto"]) -> int:
-    """Measure what the encoders keep for the backward pass of a batch; of a cut of a larger one, its own rows only."""
+    """Count what the encoders keep for the backward pass of a batch; of a cut of a larger one, its own rows only."""
     batch = batch if batch.images is None else replace(batch, images=batch.images.clone())
-    own = {parameter.untyped_storage().data_ptr() for parameter in method.parameters()}
-    kept: dict[int, int] = {}
+    kept: dict[StorageWeakRef, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
+        if not isinstance(tensor, nn.Parameter):
+            storage = tensor.untyped_storage()
+            kept[StorageWeakRef(storage)] = storage.nbytes()  # type: ignore[no-untyped-call]
         return tensor
 
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=choose_precision(precision, torch.device("cpu")) != "fp32")
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), autocast:
+    hooks = torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor)
+    with FakeTensorMode(allow_non_fake_inputs=True), hooks, autocast:
         alive = method.train().encode(batch)
     del alive
     return sum(kept.values())
