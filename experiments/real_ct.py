@@ -7,7 +7,7 @@
 No volume has a radiology report of its own, so pairs come from the phantom and the real volumes come without text beside them
 (`--images-only`), for masked-image modelling; the language model, whose words the report decoder writes, is trained on real
 reports. The patients with two reconstructions are held out: do the two find each other among the 13, and how well are hidden
-patches of volumes filled in that no training has seen? The pictures of a cell lie in runs/real-ct/ARM-SEED. Three to five
+patches of volumes filled in that no training has seen? The pictures of a cell lie in runs/real-ct/ARM-SEED. One to three
 minutes of one core per cell; an interrupted queue goes on where it stopped.
 """
 
