@@ -94,6 +94,10 @@ def test_presets_are_the_published_variants(make: Make, batch: Batch, preset: st
     assert losses.terms.keys() == terms
     expected = sum(getattr(method.config, f"{name}_weight") * value for name, value in losses.terms.items())
     torch.testing.assert_close(losses.total, expected)
+    reports = losses.terms.get("report", torch.zeros(()))
+    torch.testing.assert_close(
+        losses.choice, expected - reports, msg="reports that are learned by heart must not choose the best"
+    )
 
 
 def test_the_terms_are_what_the_equations_say(make: Make, batch: Batch) -> None:
@@ -243,6 +247,11 @@ def test_the_temperature_is_learned_and_bounded(make: Make, batch: Batch) -> Non
     losses = method.losses(method.encode(batch), batch.without_pixels())
     assert losses.logged["temperature"].item() == pytest.approx(0.01)
     assert method.temperature == pytest.approx(0.01)
+
+
+def test_the_best_needs_a_loss_that_there_is() -> None:
+    with pytest.raises(ValidationError, match=r"no loss of this training is in best_by \(masked\): name one of its own"):
+        ColipriMethodConfig(best_by=("masked",))
 
 
 def test_one_slot_whose_statement_would_always_be_true_is_refused() -> None:

@@ -13,6 +13,7 @@ import torch
 
 from lingula.core.errors import UserError
 from lingula.core.files import sha256_of_file
+from lingula.methods.base import Losses
 from lingula.training.logbook import read_metrics
 from lingula.training.loop import Trainer, Validation
 
@@ -102,6 +103,30 @@ def test_keeps_initial_best_and_latest_checkpoints(
     assert sorted(validated) == [3, 6, 9, 12]
     assert trainer.checkpoints.best() == (best, validated[best])
     assert trainer.checkpoints.steps() == sorted({0, best, 11, 12})
+
+
+def test_a_method_may_name_the_losses_that_choose_the_best(
+    make_trainer: Callable[..., Trainer], make_loader: Callable[..., Any], tmp_path: Path
+) -> None:
+    batch = make_loader().batch(0).batch
+    settings = {"runtime": {"validate_every": 3}, "validation": Validation(batches=[lambda: batch, lambda: batch])}
+    trainer = make_trainer(tmp_path / "run", **settings)
+    method = trainer.method
+    trained = method.losses
+
+    def losses(embeddings: Any, batch: Any) -> Losses:
+        """On validation one term falls up to step 9, the other rises faster."""
+        if method.training:
+            return trained(embeddings, batch)
+        terms = {"falls": torch.tensor(float(abs(9 - trainer.done))), "rises": torch.tensor(10.0 * trainer.done)}
+        return Losses(terms, {"falls": 0.5}, best_by=("falls",))
+
+    method.losses = losses  # type: ignore[method-assign]
+    trainer.run()
+    assert trainer.checkpoints.best() == (9, 0.0)
+    validated = [entry for entry in read_metrics(tmp_path / "run") if "validation/loss" in entry]
+    assert [entry["validation/best_by"] for entry in validated] == [3.0, 1.5, 0.0, 1.5]
+    assert [entry["validation/loss"] for entry in validated] == [33.0, 61.5, 90.0, 121.5]
 
 
 def test_a_resumed_run_still_knows_its_lowest_validation_loss(make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:

@@ -40,16 +40,26 @@ class Losses:
         terms: Name to scalar loss, each with gradient.
         weights: Name to weight; a missing name weighs 1.
         logged: Further numbers for the logbook, without gradient.
+        best_by: Terms whose sum on validation chooses the best checkpoint; nothing: all.
     """
 
     terms: dict[str, Scalar]
     weights: dict[str, float] = field(default_factory=dict)
     logged: dict[str, float | Tensor] = field(default_factory=dict)
+    best_by: tuple[str, ...] = ()
 
     @property
     def total(self) -> Scalar:
         """The weighted sum of the terms: what is minimised."""
-        parts = [self.weights.get(name, 1.0) * value for name, value in self.terms.items()]
+        return self._sum(tuple(self.terms))
+
+    @property
+    def choice(self) -> Scalar | None:
+        """The weighted sum of the terms in `best_by`; None where it is the total."""
+        return self._sum(self.best_by) if self.best_by else None
+
+    def _sum(self, names: tuple[str, ...]) -> Scalar:
+        parts = [self.weights.get(name, 1.0) * self.terms[name] for name in names]
         return sum(parts[1:], parts[0])
 
 

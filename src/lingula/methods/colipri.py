@@ -117,7 +117,8 @@ class ColipriMethod(Method):
                 terms["report"] = each[REPORT].sum() / each[WORDS].sum().clamp_min(1)
         if MASKED in each:
             terms["masked"] = each[MASKED].mean()
-        return Losses(terms, {name: getattr(config, f"{name}_weight") for name in terms}, logged)
+        best_by = tuple(term for term in config.best_by if term in terms)
+        return Losses(terms, {name: getattr(config, f"{name}_weight") for name in terms}, logged, best_by)
 
     def _masked(self, decoder: MaskedDecoder, volumes: Volumes, keys: list[int] | None) -> Tensor:
         """Error on the hidden patches of each volume; the encoder runs on the others alone."""

@@ -6,13 +6,16 @@ named, are their weights, all sizes of the decoders, the optimisation, and what 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lingula.core.config import Config, merged
 from lingula.models.report_decoder_config import ReportDecoderConfig
 from lingula.models.volume_config import SIZES, Positive, VolumeEncoderConfig, VolumeSize
+
+Term: TypeAlias = Literal["contrastive", "opposite", "report", "masked"]
+"""A loss."""
 
 
 class ColipriMethodConfig(Config):
@@ -55,6 +58,15 @@ class ColipriMethodConfig(Config):
     """Blocks of the decoder of hidden patches; nnSSL's."""
     masked_decoder_width: int | None = Field(default=None, ge=6)
     """Features of its tokens; nothing: the encoder's, as in nnSSL."""
+    best_by: tuple[Term, ...] = Field(default=("contrastive", "opposite", "masked"), min_length=1)
+    """Losses whose weighted sum on validation chooses the best checkpoint; those that a training has not are passed over. That of
+    reports is not among them, since it rises, where training reports are learned by heart, while the others still fall; ours."""
+
+    @model_validator(mode="after")
+    def _best_by_something(self) -> Self:
+        if not any(getattr(self, f"{term}_weight") for term in self.best_by):
+            raise ValueError(f"no loss of this training is in best_by ({', '.join(self.best_by)}): name one of its own")
+        return self
 
     @property
     def volume_encoder(self) -> VolumeEncoderConfig:

@@ -37,6 +37,8 @@ from lingula.training.run import CHECKPOINTS
 Validator = Callable[[Method, int], Mapping[str, float]]
 """Measures a method after a step and returns named numbers for the logbook."""
 
+BEST_BY = "best_by"
+"""What is logged of the losses that choose the best checkpoint, where these are not all."""
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -45,7 +47,8 @@ class Validation:
     """What is looked at between training steps.
 
     Args:
-        batches: Makes the validation batches, always the same; the mean of their losses chooses the best checkpoint.
+        batches: Makes the validation batches, always the same; the mean of their losses (of those that the method names, or of
+            all) chooses the best checkpoint.
         validators: Further measurements, handed in from above.
     """
 
@@ -169,7 +172,7 @@ class Trainer:
                 measured = self._validation_losses(method)
                 for validator in self.validation.validators:
                     measured |= validator(method, self.done)
-            loss = measured.get("validation/loss", math.inf)
+            loss = measured.get(f"validation/{BEST_BY}", measured.get("validation/loss", math.inf))
             better = loss < (self.best[1] if self.best else math.inf)
             if better:
                 self.best = (self.done, loss)
@@ -187,7 +190,8 @@ class Trainer:
             with self._autocast():
                 embeddings = encode_in_parts(method, batch, self.optimisation.micro_batch_size)
                 losses = method.losses(embeddings, batch.without_pixels())
-            for name, value in _named(losses).items():
+            measured = _named(losses) | ({} if losses.choice is None else {BEST_BY: losses.choice})
+            for name, value in measured.items():
                 sums[f"validation/{name}"] += float(value) / len(self.validation.batches)
         return dict(sums)
 
