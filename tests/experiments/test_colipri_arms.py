@@ -41,6 +41,7 @@ def settings(experiment: Any, arm: str) -> dict[str, Any]:
         ("c, no opposite sentences", ONE | {"method.opposite_weight": 0.0}),
         ("c, shuffled reports", ONE | {"data.text_view": "varied", "data.report_augment.short_sentence": 0.0}),
         ("c, shuffled reports or one statement", ONE | {"data.text_view": "varied"}),
+        ("cm, fine patches", {"method.report_weight": 0.0, "method.encoder.patch_size": 8}),
     ],
 )
 def test_an_arm_changes_what_it_says(experiment: Any, arm: str, changed: dict[str, Any]) -> None:
