@@ -19,6 +19,7 @@ from lingula.data.sources.csv_table import CsvSource
 from lingula.data.store import Store
 from lingula.training.config import PretrainConfig
 from lingula.training.environment import git_commit
+from lingula.training.language import find_text_encoder
 from lingula.training.plan import Speed, describe_plan
 from lingula.training.pretrain import pretrain
 from lingula.training.recipes import recipe
@@ -216,6 +217,27 @@ def test_plan_matches_the_run_and_leaves_nothing_behind(finished: Path, config: 
     assert "23 training pairs" in str(plan)
     assert "image encoder mobilenetv4_conv_small_050: none; text encoder: small" in str(plan)
     assert sorted(store.rglob("*")) == before
+
+
+def test_a_text_encoder_that_is_trained_along_is_planned_so(store: Path) -> None:
+    plan = describe_plan(recipe_for(store, text_encoder={"frozen": False}))
+    frozen = describe_plan(recipe_for(store))
+    assert plan.shapes.keys() == {"images", "tokens"}
+    assert frozen.shapes.keys() == {"images", "texts"}
+    assert plan.parameters.trainable == plan.parameters.total == frozen.parameters.total
+    assert (plan.cache, frozen.cache > 0) == (0, True)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_where_the_store_is_read_only_the_small_model_is_made_for_the_run(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frozen: bool
+) -> None:
+    config = recipe_for(shutil.copytree(store, tmp_path / "store"), text_encoder={"frozen": frozen})
+    before = sorted((tmp_path / "store").rglob("*"))
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    opened = Store.open(tmp_path / "store")
+    assert find_text_encoder(config, opened, opened.rows("train")).frozen is frozen
+    assert sorted((tmp_path / "store").rglob("*")) == before
 
 
 def test_plan_tells_disk_and_hours_from_a_measured_speed(config: PretrainConfig, finished: Path) -> None:

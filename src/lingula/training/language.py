@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,15 +36,23 @@ def find_text_encoder(config: PretrainConfig, store: StoreTable, rows: RowNumber
         return load_text_encoder(config.text_encoder)
     texts = small_model_texts(config, store, rows)
     folder = small_model_folder(config, store, texts)
-    if not folder.is_dir():
-        small, seed, affirmed = config.text_encoder.small, config.runtime.seed, config.data.text_view == "affirmed"
-        reports = _reports(store, rows, config.data.sections)
-        pairs = report_pairs(reports, seed, affirmed) if small.needs_pairs else []
-        encoder = train_language_model(texts, small, seed, pairs=pairs)
-        if not os.access(store.path, os.W_OK):
-            return encoder
-        with atomic_folder(folder) as temporary:
-            encoder.save(temporary)
+    if folder.is_dir():
+        return _load(config, folder)
+    small, seed, affirmed = config.text_encoder.small, config.runtime.seed, config.data.text_view == "affirmed"
+    reports = _reports(store, rows, config.data.sections)
+    pairs = report_pairs(reports, seed, affirmed) if small.needs_pairs else []
+    encoder = train_language_model(texts, small, seed, pairs=pairs)
+    if os.access(store.path, os.W_OK):
+        with atomic_folder(folder) as made:
+            encoder.save(made)
+        return _load(config, folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        encoder.save(Path(temporary) / "model")
+        return _load(config, Path(temporary) / "model")
+
+
+def _load(config: PretrainConfig, folder: Path) -> TextEncoder:
+    """Load a small model from its folder, frozen or to be trained on, as configured."""
     return load_text_encoder(config.text_encoder.model_copy(update={"name": str(folder)}))
 
 

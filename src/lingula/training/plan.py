@@ -263,10 +263,10 @@ def _text_side(config: PretrainConfig, store: StoreTable, samples: Samples) -> t
     """Return encoder, number of its features and of its parameters; the small model is trained only where it is a part."""
     if not needs_text(config.method):
         return None, None, 0
-    if reads_volumes(config.method):
+    settings = config.text_encoder
+    if not settings.frozen:
         encoder = find_text_encoder(config, store, samples.train)
         return encoder, encoder.dimension, parameter_report(encoder).total
-    settings = config.text_encoder
     if settings.name == "small":
         folder = small_model_folder(config, store, small_model_texts(config, store, samples.train))
         if not folder.is_dir():
