@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -152,6 +153,23 @@ def test_what_it_cannot_read_is_said(model: VolumeModel, place: Path, store: Vol
         model.embed_rows(VolumeStore.open(tmp_path / "finer"), np.array([0]))
     with pytest.raises(UserError, match="no classifier"):
         model.classify(np.zeros((1, 24), np.float32))
+
+
+def test_one_item_is_no_list_and_an_unknown_view_is_refused(model: VolumeModel, place: Path, store: VolumeStore) -> None:
+    voxels = store.volume(1).voxels
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: model.encode_text("clear lungs"), r"a single text was given.*Put it into a list: \[text\]"),
+        (lambda: model.encode_text([]), "no text was given"),
+        (lambda: model.encode_image("ct.nii.gz"), "a single volume was given"),
+        (lambda: model.encode_image(voxels), "a single volume was given"),
+        (lambda: model.encode_image([]), "no volume was given"),
+        (lambda: model.encode_image([voxels], seen="all"), "shown as 'all'. Choose one of whole, windows, centre"),  # type: ignore[arg-type]
+        (lambda: lingula.load(place / "run", seen="all"), "shown as 'all'"),  # type: ignore[arg-type]
+    ]
+    for call, message in calls:
+        with pytest.raises(UserError, match=message):
+            call()
+    np.testing.assert_array_equal(model.encode_image(voxels[None]), model.encode_image([voxels]))
 
 
 def test_tasks_page_and_embeddings_from_the_command_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

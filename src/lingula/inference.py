@@ -23,7 +23,7 @@ from lingula.evaluation.arrays import MeanCells
 from lingula.evaluation.config import SeenOfVolumes
 from lingula.evaluation.encoder import DenseTrainable, Trainable
 from lingula.evaluation.grounding.heat_maps import phrase_grids, place_grids
-from lingula.loaded import LoadedRun, Match
+from lingula.loaded import LoadedRun, Match, check_several
 from lingula.methods.registry import reads_volumes
 from lingula.methods.supervised import Supervised
 from lingula.objectives import pseudo_masks
@@ -78,8 +78,9 @@ class Model(LoadedRun):
         """Image latents, L2-normalised.
 
         Raises:
-            UserError: An image cannot be read.
+            UserError: An image cannot be read, or this is no list of images.
         """
+        check_several(images, "image", axes=2)
         return self.embed_pixels([self._square(image) for image in images])[1]
 
     def heatmap(self, image: ImageInput, phrase: str, mean: MeanCells | None = None) -> Float[np.ndarray, "height width"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,8 +68,9 @@ class LoadedRun(ABC):
         """Text latents, L2-normalised.
 
         Raises:
-            UserError: The model has no text tower.
+            UserError: The model has no text tower, or this is no list of texts.
         """
+        check_several(texts, "text")
         encoder = self.text_encoder
         if encoder is None:
             raise UserError(f"the {self.name} model of {self.run.path} has no text tower", "Use a clip or m-flag run.")
@@ -107,3 +109,20 @@ class LoadedRun(ABC):
     def unknown_words(self, text: str) -> list[str]:
         """The words of a text that the text encoder's vocabulary does not know; none for a model without text."""
         return [] if self.text_encoder is None else unknown_words(self.text_encoder.tokeniser.backend_tokenizer, text)
+
+
+def check_several(items: Sequence[Any], what: str, axes: int = 1) -> None:
+    """Check that these are several items, not one.
+
+    Args:
+        items: What was given.
+        what: What one of them is called.
+        axes: Of an array that is one of them.
+
+    Raises:
+        UserError: It is a single one, or nothing.
+    """
+    if isinstance(items, str | Path) or (isinstance(items, np.ndarray) and items.ndim == axes):
+        raise UserError(f"a single {what} was given where a list of them is expected", f"Put it into a list: [{what}].")
+    if len(items) == 0:
+        raise UserError(f"no {what} was given", "Give a list of at least one.")

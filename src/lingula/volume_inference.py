@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from lingula.data.volumes_in_memory import ReadableVolumes, VolumesInMemory
 from lingula.evaluation.arrays import EncodedTokens
 from lingula.evaluation.config import SeenOfVolumes
 from lingula.evaluation.volume_encoder import HiddenFiller, ReportWriter, VolumeTrainable
-from lingula.loaded import LoadedRun
+from lingula.loaded import LoadedRun, check_several
 from lingula.methods.colipri import ColipriMethod
 from lingula.training.run import Run
 
@@ -47,7 +47,7 @@ class VolumeModel(LoadedRun):
             None: what the training validated with, `crop.evaluation` of its configuration.
 
     Raises:
-        UserError: The run has no such checkpoint.
+        UserError: The run has no such checkpoint, or `seen` is none of the three.
     """
 
     method: ColipriMethod
@@ -56,7 +56,7 @@ class VolumeModel(LoadedRun):
         super().__init__(run, checkpoint)
         self.storing = VolumeStoring(run.storing)
         self.orientation: str = run.storing.orientation
-        self.seen: SeenOfVolumes = seen or run.config.crop.evaluation
+        self.seen: SeenOfVolumes = _known(seen or run.config.crop.evaluation)
         if self.seen != "whole":
             self.fingerprint = sha256_of(self.fingerprint, self.seen)  # caches of embeddings go by it
 
@@ -70,10 +70,13 @@ class VolumeModel(LoadedRun):
             seen: As in `VolumeModel`; None: as the model was loaded.
 
         Raises:
-            UserError: A volume cannot be read, or its values are no Hounsfield units.
+            UserError: A volume cannot be read, its values are no Hounsfield units, `seen` is none of the three, or these are no
+                several volumes.
         """
+        check_several(images, "volume", axes=3)
+        shown = _known(seen or self.seen)
         stored = VolumesInMemory([self._stored(image) for image in images])
-        return self._embed(stored, range(len(stored)), seen or self.seen)[1]
+        return self._embed(stored, range(len(stored)), shown)[1]
 
     def embed_rows(self, store: VolumeStore, rows: RowNumbers) -> tuple[np.ndarray, np.ndarray]:
         """Mean tokens `rows features` and L2-normalised latents `rows latent` of volumes of a store.
@@ -190,3 +193,10 @@ class VolumeModel(LoadedRun):
         """The crop of the training, but no larger than the volume."""
         x, y, z = (min(side, there) for side, there in zip(self.run.config.crop.shape, shown.shape[2:], strict=True))
         return x, y, z
+
+
+def _known(seen: SeenOfVolumes) -> SeenOfVolumes:
+    names = get_args(SeenOfVolumes)
+    if seen not in names:
+        raise UserError(f"a volume cannot be shown as {seen!r}", f"Choose one of {', '.join(names)}.")
+    return seen

@@ -133,6 +133,22 @@ def test_the_terminal_shows_the_means_within_its_width(tmp_path: Path) -> None:
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_metrics_that_the_terminal_has_no_room_for_come_in_further_tables(tmp_path: Path) -> None:
+    metrics = [f"metric {number}" for number in range(12)]
+    rows = [row(name, "macro", 0.1 + number / 100) for number, name in enumerate(metrics)]
+    result = made_up().model_copy(update={"rows": [*rows, row("shelves", "", 0.9)]})
+    runs = [write_run(tmp_path / "a", result)]
+    console = Console(width=100, record=True, file=io.StringIO())
+    print_tables(runs, console)
+    text = console.export_text()
+    assert text.count("┏") > 1
+    for number in range(12):
+        assert text.count(f"{0.1 + number / 100:.3f}") == 1
+    assert text.count("0.900") == 1
+    assert max(map(len, text.splitlines())) <= 100
+    assert "–" not in text.replace(" – ", ""), "a line without any number of a table is not in it"
+
+
 def test_a_task_without_labels_has_one_line_per_setting() -> None:
     rows = [
         row("mAP", "", 0.1, setting="IoU 0.5"),

@@ -41,7 +41,7 @@ class Convert:
 
             released = PRESETS["colipri-0.1.3"].model_dump(include={"orientation", "spacing", "hu_range"})
             seen = import_colipri(self.source, self.target, released, self.tokeniser, self.sizes, self.orientation)
-            print(f"{self.target}: a run for lingula evaluate, show, predict, export and lingula.load")
+            print(f"{self.target}: a run for lingula evaluate, predict, embed, report, export and lingula.load")
             options = VolumeStoringConfig(orientation=seen["orientation"], spacing=seen["spacing"]).grid_options()
             print("Prepare volumes for it with", *(f"--{name} {value}" for name, value in options.items() if value != "None"))
         elif self.layout == "g2d":

@@ -15,7 +15,7 @@ def show_masked(run: Path, out: Path, store: VolumeStore, row: int, seed: int = 
     """Draw the volume, its visible patches and the model's reconstruction, and return what is written beneath.
 
     Raises:
-        UserError: There is no such checkpoint, the run has no masked-image modelling, or the store has other voxels.
+        UserError: There is no such checkpoint, the run has no decoder of hidden patches, or the store has other voxels.
     """
     from lingula.evaluation.masked_pictures import draw_masked, fill_hidden
     from lingula.training.run import Run
@@ -23,8 +23,8 @@ def show_masked(run: Path, out: Path, store: VolumeStore, row: int, seed: int = 
 
     filler = VolumeModel(Run(run), checkpoint).hidden_filler(store)
     if filler is None:
-        remedy = "Give a run of --preset cm, crm or tiny."
-        raise UserError(f"run {run} was trained without masked-image modelling, and has nothing to show of a volume", remedy)
+        remedy = "Give the run of a training with --preset cm, crm or tiny: exported weights leave the decoder behind."
+        raise UserError(f"run {run} has no decoder of hidden patches, and nothing to show of a volume", remedy)
     found = fill_hidden(filler, store, row, seed)
     patch = " x ".join(map(str, filler.tower.backbone.config.patch))
     sides = " x ".join(map(str, found.hounsfield.shape))

@@ -29,8 +29,9 @@ class Predict:
         from lingula.inference import load_model
 
         matches = load_model(self.folder, self.checkpoint).predict(self.image, self.prompt)
-        for match in matches:
-            print(f"{match.probability:6.1%}  cosine {match.similarity:+.3f}  {match.prompt}")
+        for match in matches:  # among one prompt it would always be certain
+            share = f"{match.probability:6.1%}  " if len(matches) > 1 else ""
+            print(f"{share}cosine {match.similarity:+.3f}  {match.prompt}")
 
 
 @dataclass

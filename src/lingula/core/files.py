@@ -17,6 +17,8 @@ from lingula.core.errors import UserError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_UMASK = os.umask(0)
+os.umask(_UMASK)  # it can only be read by setting it
 
 
 @contextmanager
@@ -47,6 +49,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     temporary = _beside(path)
     try:
         yield temporary
+        _share(temporary)
         _flush(temporary)
         temporary.replace(path)
         _flush(path.parent)
@@ -63,6 +66,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         for file in temporary.rglob("*"):
+            _share(file)
             _flush(file)
         temporary.rename(path)
         _flush(path.parent)
@@ -73,6 +77,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def _beside(path: Path) -> Path:
     """Return a name that no other process chooses, on this machine or on another one that shares the disk."""
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+
+
+def _share(path: Path) -> None:
+    """Let those read a file who may read other new files; safetensors writes for its owner alone."""
+    wanted = 0o666 & ~_UMASK
+    if path.is_file() and path.stat().st_mode & wanted != wanted:
+        path.chmod(wanted)
 
 
 def _flush(path: Path) -> None:

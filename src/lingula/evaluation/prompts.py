@@ -10,7 +10,10 @@ from pydantic import Field
 
 from lingula.core.config import Config, read_yaml
 from lingula.core.errors import UserError, nearest
+from lingula.data.store_table import StoreTable
+from lingula.data.volume_store import VolumeStore
 from lingula.evaluation.arrays import FindingLatents, Latent
+from lingula.evaluation.cohort import is_phantom
 from lingula.evaluation.encoder import Encoder
 
 POSITIVE = (
@@ -115,14 +118,31 @@ def choose_prompts(
     return {finding: written.get(finding) or own.get(finding) or default_prompts(finding, image) for finding in findings}
 
 
-def phantom_prompts() -> dict[str, Prompts]:
-    """Return the phantom's prompts, whose phrasings no training report uses."""
-    from lingula.data.phantom.prompts import PROMPTS
+def prompts_about(
+    store: StoreTable, findings: Sequence[str], path: Path | None = None, known: Sequence[str] | None = None
+) -> dict[str, Prompts]:
+    """Choose prompts for the images of a store: radiographs or CT, the phantom's in phrasings of its own.
 
-    return {
-        finding: Prompts(positive=tuple(value["positive"]), negative=tuple(value["negative"]))
-        for finding, value in PROMPTS.items()
-    }
+    Args:
+        store: The images.
+        findings: Findings to ask for.
+        path: A prompt file.
+        known: What may be asked for; None: the findings of the store.
+
+    Raises:
+        UserError: As in `choose_prompts`.
+    """
+    image = CT if isinstance(store, VolumeStore) else RADIOGRAPH
+    own = phantom_prompts(image) if is_phantom(store.name) else None
+    return choose_prompts(findings, store.findings if known is None else known, path, own, image)
+
+
+def phantom_prompts(image: str = RADIOGRAPH) -> dict[str, Prompts]:
+    """Return the phantom's prompts, whose phrasings no training report uses, about radiographs or CT."""
+    from lingula.data.phantom.prompts import phrasings
+
+    found = phrasings(ct=image == CT).items()
+    return {finding: Prompts(positive=tuple(value["positive"]), negative=tuple(value["negative"])) for finding, value in found}
 
 
 def encode_prompts(encoder: Encoder, prompts: Mapping[str, Prompts]) -> tuple[FindingLatents, FindingLatents]:

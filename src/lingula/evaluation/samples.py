@@ -18,12 +18,12 @@ from lingula.data.store_table import StoreTable
 from lingula.data.volume_sheet import coronal_plane
 from lingula.data.volume_store import VolumeStore
 from lingula.evaluation.arrays import EncodedLatents, ImageScores
-from lingula.evaluation.cohort import is_phantom, select_rows
+from lingula.evaluation.cohort import select_rows
 from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.embeddings import ImageEmbeddings, embed
 from lingula.evaluation.encoder import Encoder, radiographs
 from lingula.evaluation.overlays import eight_bits
-from lingula.evaluation.prompts import NORMAL, choose_prompts, encode_prompts, phantom_prompts
+from lingula.evaluation.prompts import CT, NORMAL, RADIOGRAPH, encode_prompts, prompts_about
 from lingula.evaluation.tasks.retrieve import draw_rows, group_texts, text_gallery, text_key
 from lingula.evaluation.tasks.zero_shot import prompt_scores
 
@@ -60,6 +60,8 @@ class Sample(Config):
     row_id: str
     image: str
     """PNG, base64."""
+    kind: str = RADIOGRAPH
+    """What it is a picture of."""
     present: list[str]
     """Findings labelled present."""
     text: str
@@ -102,6 +104,7 @@ def collect_samples(encoder: Encoder, store: StoreTable, config: EvaluateConfig,
             text=store.text(int(row), config.sections or None),
             said=said[place],
             fetched=fetched[place],
+            kind=CT if isinstance(store, VolumeStore) else RADIOGRAPH,
         )
         for place, row in enumerate(chosen)
     ]
@@ -126,8 +129,7 @@ def _score(
         return known, encoder.classify(images.features)[:, [encoder.findings.index(finding) for finding in known]]
     if not images.latents.shape[1] or not findings:
         return [], np.zeros((len(images.rows), 0))
-    own = phantom_prompts() if is_phantom(store.name) else None
-    sides = encode_prompts(encoder, choose_prompts(findings, store.findings, config.prompts, own))
+    sides = encode_prompts(encoder, prompts_about(store, findings, config.prompts))
     return findings, prompt_scores(images.latents, *sides)
 
 

@@ -14,8 +14,8 @@ from lingula.evaluation.result import RANKING, ResultRow, TaskResult
 from lingula.evaluation.run_view import RunView
 from lingula.evaluation.scored import MACRO
 
-WIDTH, FIRST = 100, 22
-"""Columns of the terminal, and those of a table's names at least."""
+WIDTH, FIRST, RUN, COUNT, BETWEEN = 100, 22, 20, 5, 3
+"""Columns of the terminal; those of a table's names at least, of the names of runs, of a count, and between two columns."""
 HEADLINES = {
     "zero-shot": ("AUROC", "AUPRC", "F1", "MCC"),
     "probe": ("AUROC", "AUPRC"),
@@ -117,8 +117,10 @@ def _only_finding(result: TaskResult) -> bool:
     return len(result.protocol.get("findings", [])) == 1
 
 
-def table_for(task: str, runs: Sequence[RunView], detail: bool = False) -> Table:
+def tables_for(task: str, runs: Sequence[RunView], detail: bool = False) -> list[Table]:
     """Build a task's table: one row per metric, one column per run, then chance; of a task unknown here, its grid.
+
+    A grid that is too wide for the terminal becomes several tables, each with some of its metrics.
 
     Args:
         task: The task.
@@ -128,9 +130,10 @@ def table_for(task: str, runs: Sequence[RunView], detail: bool = False) -> Table
     results = results_for(task, runs)
     any_result = next(iter(results.values()))
     title = f"{title_of(task)}: {any_result.store}, {any_result.split}" + (" (phantom numbers)" if any_result.phantom else "")
-    table = Table(title=title, title_justify="left", title_style="bold")
     if not has_own_layout(task):
-        return _fill_grid(table, metric_grid(results))
+        grid = metric_grid(results)
+        return [_grid_table(grid, places, "" if places.start else title) for places in _columns(grid)]
+    table = _titled(title)
     table.add_column("", overflow="fold", min_width=FIRST)
     for name, result in results.items():
         ceiling = result.task == "supervised" and task == "zero-shot"
@@ -150,23 +153,55 @@ def table_for(task: str, runs: Sequence[RunView], detail: bool = False) -> Table
         digits = 0 if key[0] == "median rank" else 3
         indent = "  " if setting else ""
         table.add_row(indent + row_name(key), *cells, "–" if chance is None else f"{chance:.{digits}f}")
-    return table
+    return [table]
 
 
-def _fill_grid(table: Table, grid: MetricGrid) -> Table:
-    several = len({line.run for line in grid.lines}) > 1
+def _titled(title: str) -> Table:
+    return Table(title=title or None, title_justify="left", title_style="bold")
+
+
+def _columns(grid: MetricGrid) -> list[range]:
+    """Share the metrics out among tables that fit the terminal."""
+    known, start = WIDTH - FIRST - COUNT - 3 * BETWEEN - (RUN + BETWEEN if _several(grid) else 0), 0
+    room, found = known, []
+    for place in range(len(grid.metrics)):
+        needed = _needed(grid, place) + BETWEEN
+        if needed > room and place > start:
+            found.append(range(start, place))
+            room, start = known, place
+        room -= needed
+    return [*found, range(start, len(grid.metrics))]
+
+
+def _needed(grid: MetricGrid, place: int) -> int:
+    """Columns of the terminal that a metric needs."""
+    parts = (part for line in grid.lines for part in grid_cell(line.cells[place]))
+    return max(map(len, [*grid.metrics[place].split(), *parts]))
+
+
+def _several(grid: MetricGrid) -> bool:
+    return len({line.run for line in grid.lines}) > 1
+
+
+def _grid_table(grid: MetricGrid, places: range, title: str) -> Table:
+    table, several = _titled(title), _several(grid)
     table.add_column("", overflow="fold", min_width=FIRST)
     if several:
         table.add_column("run", overflow="fold")
-    for name in ("n", *grid.metrics):
-        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("n", justify="right")
+    for place in places:
+        table.add_column(grid.metrics[place], justify="right", min_width=_needed(grid, place))
     for group, lines in grid.groups.items():
         table.add_section()
         if group:
             table.add_row(group, style="italic")
         for line in lines:
+            if all(line.cells[place] is None for place in places):
+                continue
             names = [("  " if group else "") + line.name, *([line.run] if several else [])]
-            table.add_row(*names, str(line.n), *("\n".join(part for part in grid_cell(row) if part) for row in line.cells))
+            table.add_row(
+                *names, str(line.n), *("\n".join(part for part in grid_cell(line.cells[place]) if part) for place in places)
+            )
     return table
 
 
@@ -231,10 +266,11 @@ def _difference(task: str, row: ResultRow) -> str:
 
 
 def print_tables(runs: Sequence[RunView], console: Console | None = None, detail: bool = False) -> None:
-    """Print every task's table, the paired differences, and that phantom numbers are phantom numbers."""
+    """Print every task's tables, the paired differences, and that phantom numbers are phantom numbers."""
     console = console or Console(width=WIDTH)
     for task in tasks_of(runs):
-        console.print(table_for(task, runs, detail))
+        for table in tables_for(task, runs, detail):
+            console.print(table)
     for line in difference_lines(runs):
         console.print(line, highlight=False, markup=False)
     if any(result.has_intervals for run in runs for result in run.results.values()):

@@ -78,12 +78,26 @@ def test_nothing_is_called_false_in_a_part_of_which_a_sentence_is_unclear() -> N
     assert not drawn & {"A nodule.", "Emphysema."}
 
 
+def test_nothing_is_called_false_that_another_part_names() -> None:
+    """The rules may give a sentence of effusion to the lungs; another patient's effusion is no false sentence then."""
+    bank = StatementBank([("b", said(pleura=["Pleural effusion is seen.", "Pleural thickening."]))])
+    for sign in ("positive", "unclear"):
+        own = {"lungs": PartStatements(**{sign: ("Atelectasis beside a large pleural effusion.",)})}
+        slots = bank.slots(own, "a", 4, random_generator(0))
+        assert [slot.statement for slot in slots if slot.label == 0] == ["Pleural thickening."]
+    other = bank.slots({"lungs": PartStatements(positive=("A nodule.",))}, "a", 4, random_generator(0))
+    assert {slot.statement for slot in other if slot.label == 0} == {"Pleural effusion is seen.", "Pleural thickening."}
+
+
 def test_a_study_whose_statements_are_not_known_has_empty_slots() -> None:
     assert BANK.slots(None, "d", 3, random_generator(0)) == [EMPTY] * 3
 
 
 def test_false_sentences_seldom_name_what_a_real_report_affirms(shared: Path) -> None:
-    """Of those that name a finding 8.4 % would, were unclear sentences not heeded; with 1,000 reports in the bank."""
+    """By the labels of CT-RATE: 0.2 % of those that name a finding, with 1,000 reports in the bank.
+
+    It would be 8.4 % if only what is affirmed in the same part of the body were heeded, and 6.7 % with what is unclear there.
+    """
     reports = [each for part in ("train", "val") for each in read_ct_reports(shared / REPORTS.format(part))]
     statements = [report_statements(parse_sections(report.text)) for report in reports]
     bank = StatementBank((str(number), each) for number, each in enumerate(statements))
@@ -94,7 +108,7 @@ def test_false_sentences_seldom_name_what_a_real_report_affirms(shared: Path) ->
             named += bool(found)
             wrong += any(report.labels[name] == 1 for name in found)
     assert named > 2000
-    assert wrong / named < 0.07
+    assert wrong / named < 0.005
 
 
 def test_a_patients_other_study_is_never_called_false() -> None:

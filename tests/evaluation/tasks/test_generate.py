@@ -20,7 +20,7 @@ from lingula.evaluation.evaluate import task
 from lingula.evaluation.pictures import load_pictures
 from lingula.evaluation.report_writing import marks_of, write_reports
 from lingula.evaluation.run_view import RunView
-from lingula.evaluation.tables import table_for
+from lingula.evaluation.tables import tables_for
 from lingula.evaluation.tasks.generate import FREQUENT, NEAREST, run
 from lingula.evaluation.volume_encoder import ReportWriter
 from lingula.methods.colipri import ColipriMethod
@@ -143,9 +143,8 @@ def test_a_model_that_knows_the_reports_writes_them(store: VolumeStore, trained:
     assert "true: " in pictures[0].caption
     assert f"{NEAREST}: " in pictures[0].caption
     (tmp_path / "config.yaml").write_text("method: {name: colipri}\n")
-    assert table_for("generate", [RunView(tmp_path.name, tmp_path, {}, results={"generate": result})]).title.startswith(
-        "Report gen"
-    )  # type: ignore[union-attr]
+    tables = tables_for("generate", [RunView(tmp_path.name, tmp_path, {}, results={"generate": result})])
+    assert str(tables[0].title).startswith("Report gen")
 
 
 def test_baselines_are_what_they_say(store: VolumeStore, trained: WritingModel) -> None:

@@ -60,14 +60,25 @@ _NAMES: dict[str, tuple[tuple[str, str], ...]] = {
         ("a central line, tube or pacemaker device", "catheter, tube or device"),
     ),
 }
-_POSITIVE = ("{} is visible on this film.", "The radiograph shows {}.", "The patient has {}.")
-_NEGATIVE = ("{} is not visible on this film.", "The radiograph shows no {}.", "The patient has no {}.")
+_POSITIVE = ("{} is visible on this {}.", "The {} shows {}.", "The patient has {}.")
+_NEGATIVE = ("{} is not visible on this {}.", "The {} shows no {}.", "The patient has no {}.")
 
-PROMPTS: dict[str, dict[str, list[str]]] = {
-    finding: {
-        "positive": [t.format(yes if t[0] != "{" else yes[0].upper() + yes[1:]) for yes, _ in names for t in _POSITIVE],
-        "negative": [t.format(no if t[0] != "{" else no[0].upper() + no[1:]) for _, no in names for t in _NEGATIVE],
+
+def phrasings(ct: bool) -> dict[str, dict[str, list[str]]]:
+    """Return finding to its positive and its negative prompts.
+
+    Args:
+        ct: Whether CT is asked about, not radiographs.
+    """
+    images = ("scan", "CT") if ct else ("film", "radiograph")
+    return {
+        finding: {
+            "positive": [text for yes, _ in names for text in _say(_POSITIVE, yes, *images)],
+            "negative": [text for _, no in names for text in _say(_NEGATIVE, no, *images)],
+        }
+        for finding, names in _NAMES.items()
     }
-    for finding, names in _NAMES.items()
-}
-"""Finding to its positive and its negative prompts."""
+
+
+def _say(forms: tuple[str, str, str], name: str, film: str, image: str) -> tuple[str, str, str]:
+    return forms[0].format(name[0].upper() + name[1:], film), forms[1].format(image, name), forms[2].format(name)

@@ -1,19 +1,21 @@
 """What the opposite-sentence loss compares a study with: statements that are true of it, and positives of other patients.
 
 As others report of COLIPRI (arXiv 2510.15042, its algorithm 1). A positive of another patient is taken only for parts of the body
-in which this study has no positive finding and no sentence that may be one, so that it is likely false here; what a report does
-not mention may still be there.
+in which this study has no positive finding and no sentence that may be one, so that it is likely false here; nor, which is ours,
+where it names a finding that this study may have in any part. What a report does not mention may still be there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
 from lingula.data.text.anatomy import OTHER
+from lingula.data.text.ct_labeller import ct_mentions
 from lingula.data.text.opposite import opposite_of
 from lingula.data.text.statements import Statements
 
@@ -74,8 +76,11 @@ class StatementBank:
         return slots + [EMPTY] * (count - len(slots))
 
     def _false(self, statements: Statements, patient: str, most: int, generator: np.random.Generator) -> list[str]:
-        """Draw positives of other patients, for parts in which this study has none, nor a sentence that may be one."""
+        """Draw positives of other patients, for parts in which this study has none, of findings that it nowhere may have."""
         speaking = {part for part, said in statements.items() if said.positive or said.unclear}
+        may_be_there = {
+            name for said in statements.values() for text in (*said.positive, *said.unclear) for name in _findings(text)
+        }
         silent = [part for part in self._listed if part not in speaking]
         ends = np.cumsum([len(self._listed[part]) for part in silent])
         total = int(ends[-1]) if silent else 0
@@ -85,8 +90,14 @@ class StatementBank:
                 place = int(np.searchsorted(ends, number, side="right"))
                 part = silent[place]
                 text = self._listed[part][number - (ends[place - 1] if place else 0)]
-                if len(found) < most and self._owners[part][text] != patient:
+                if len(found) < most and self._owners[part][text] != patient and may_be_there.isdisjoint(_findings(text)):
                     found[text] = None
             if len(found) == most:
                 break
         return list(found)
+
+
+@lru_cache(maxsize=65536)
+def _findings(text: str) -> frozenset[str]:
+    """Findings of CT-RATE that a sentence names and does not deny."""
+    return frozenset(name for name, value in ct_mentions(text) if value != 0)

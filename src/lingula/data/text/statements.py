@@ -45,13 +45,15 @@ _LEAD = re.compile(
 _LIST_MARK = re.compile(r"^(?:\d{1,2}[.)]|[-*\u2022\u00b7])\s*")
 _NORMAL = re.compile(
     r"\b(?:normal|natural|unremarkable|open|patent|clear|intact|preserved|midline|symmetrical|(?<!in)homogeneous"
-    r"|well[- ](?:aerated|expanded))\b",
+    r"|well[- ](?:aerated|expanded)|angles? (?:is|are) sharp|sharp (?:\w+phrenic )?angles?)\b|^nothing\b",
     re.IGNORECASE,
 )
 _ABNORMAL = re.compile(r"than normal|normal limits? (?:is|are) exceeded|above normal|increased|enlarged|decreased", re.IGNORECASE)
 _NO_FINDING = re.compile(
     r"recommend|correlat|compar(?:ed|ison)|evaluated together|optimal|dated|in the previous|history|follow[- ]?up|learned|underst"
-    r"|artifact|non-?contrast|lack of contrast|without contrast|unenhanced|cannot be|could not be|no (?:significant )?difference"
+    r"|art[ie]fact|\bmotion\b|images (?:of|were)|^(?:chest |thora\w+ )?(?:ct|computed tomography)(?: (?:of|chest)[\w ]*)?\.?$"
+    r"|findings are stable|dimensions are stable|no (?:significant )?(?:change|difference)"
+    r"|non-?contrast|lack of contrast|without contrast|unenhanced|cannot be|could not be"
     r"|clinic|laborator|suspicio|could not|not made|differential|significant in terms|sections passing|including sections|\?"
     r"|^ ?(?:it|its|this|these|those|they|is|are|was|were|however|also|and|still|stable)\b",
     re.IGNORECASE,

@@ -10,9 +10,8 @@ import numpy as np
 from lingula.core.errors import UserError, nearest
 from lingula.core.types import RegionMask, RowNumbers
 from lingula.data.store import Store
-from lingula.evaluation.cohort import is_phantom
 from lingula.evaluation.config import EvaluateConfig
-from lingula.evaluation.prompts import Prompts, choose_prompts, phantom_prompts
+from lingula.evaluation.prompts import Prompts, prompts_about
 
 
 @dataclass(frozen=True)
@@ -96,9 +95,7 @@ def region_prompts(store: Store, config: EvaluateConfig) -> dict[str, Prompts]:
         if finding not in shown:
             known = nearest(finding, shown) or f"Its regions show: {', '.join(shown)}."
             raise UserError(f"no region of the store {store.name} shows '{finding}'", known)
-    own = phantom_prompts() if is_phantom(store.name) else None
-    known_findings = sorted({*shown, *store.findings})
-    return choose_prompts(list(config.label) or shown, known_findings, config.prompts, own)
+    return prompts_about(store, list(config.label) or shown, config.prompts, sorted({*shown, *store.findings}))
 
 
 def truth_of(store: Store, query: Query) -> RegionMask:

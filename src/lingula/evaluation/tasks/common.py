@@ -83,7 +83,11 @@ def divide_rows(store: StoreTable, kept: RowNumbers, config: EvaluateConfig) -> 
     by_split = {name: kept[splits == name] for name in ("train", "val", "test")}
     rows = by_split[config.split]
     if not len(rows):
-        raise UserError(f"no image of the {config.split} split is left to score", "Loosen --where, or use --folds 5.")
+        problem = f"no image of the {config.split} split is left to score"
+        if config.where:
+            raise UserError(problem, "Loosen --where, or use --folds 5.")
+        others = ", ".join(f"{len(found)} of {name}" for name, found in by_split.items() if len(found)) or "none"
+        raise UserError(f"{problem} (there are {others})", "Choose another --split, or use --folds 5.")
     notes = ["Thresholds were chosen on the rows they are applied to: --split val."] if config.split == "val" else []
     return rows, [Partition(by_split["train"], by_split["val"], rows)], notes
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from lingula.core.types import FindingMatrix, RowNumbers
 from lingula.data.store_table import StoreTable
-from lingula.data.volume_store import VolumeStore
 from lingula.evaluation.arrays import EncodedLatents, FindingLatents, ImageScores, PerFinding
 from lingula.evaluation.cohort import is_phantom, targets
 from lingula.evaluation.config import DenseScores, EvaluateConfig, PromptStyle
@@ -19,16 +18,7 @@ from lingula.evaluation.dense_scores import dense_scores
 from lingula.evaluation.embeddings import ImageEmbeddings, embed
 from lingula.evaluation.encoder import Encoder, need_grounding, need_text, radiographs
 from lingula.evaluation.metrics import auroc, nanmean
-from lingula.evaluation.prompts import (
-    CT,
-    RADIOGRAPH,
-    REPORT,
-    Prompts,
-    choose_prompts,
-    encode_prompts,
-    in_report_style,
-    phantom_prompts,
-)
+from lingula.evaluation.prompts import REPORT, Prompts, encode_prompts, in_report_style, prompts_about
 from lingula.evaluation.result import TaskResult, number
 from lingula.evaluation.scored import Scored, thresholds_of
 from lingula.evaluation.tasks.common import Cohort, assemble, classification_result, gather_cohort
@@ -116,9 +106,7 @@ def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path
             nothing is left to score.
     """
     cohort = gather_cohort(store, config)
-    own = phantom_prompts() if is_phantom(store.name) else None
-    image = CT if isinstance(store, VolumeStore) else RADIOGRAPH
-    prompts = choose_prompts(cohort.findings, store.findings, config.prompts, own, image)
+    prompts = prompts_about(store, cohort.findings, config.prompts)
     styles = {style: _in_style(prompts, style) for style in config.prompt_style}
     calibration = [np.setdiff1d(cohort.rows, part.test) if config.folds else part.val for part in cohort.partitions]
     rows = np.union1d(cohort.rows, np.concatenate(calibration))
@@ -134,7 +122,9 @@ def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path
         "threshold": f"max {config.threshold.upper()} on validation",
         "prompts": {finding: prompt.model_dump(mode="json") for finding, prompt in prompts.items()},
         "prompt styles": {style: "as they are" if style == "short" else REPORT for style in config.prompt_style},
-        "prompt source": str(config.prompts) if config.prompts else ("phantom, held-out phrasings" if own else "templates"),
+        "prompt source": str(config.prompts)
+        if config.prompts
+        else ("phantom, held-out phrasings" if is_phantom(store.name) else "templates"),
     }
     return classification_result("zero-shot", encoder, store, config, cohort, settings, protocol)
 
