@@ -141,6 +141,18 @@ def test_prompts_are_compared_at_the_learned_temperature(model: VolumeModel, sto
     np.testing.assert_allclose([match.probability for match in matches], expected / expected.sum(), rtol=1e-4)
 
 
+def test_one_prompt_alone_has_no_share(
+    place: Path, model: VolumeModel, store: VolumeStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    volume = store.volume(3)
+    nibabel.save(nibabel.Nifti1Image(volume.voxels, volume.affine), tmp_path / "ct.nii.gz")
+    main(["predict", str(place / "run"), str(tmp_path / "ct.nii.gz"), "--prompt", PROMPTS[0]])
+    main(["predict", str(place / "run"), str(tmp_path / "ct.nii.gz"), "--prompt", *PROMPTS])
+    alone, *both = capsys.readouterr().out.splitlines()
+    assert alone.startswith("cosine ")
+    assert [("%" in line) for line in both] == [True, True]
+
+
 def test_what_it_cannot_read_is_said(model: VolumeModel, place: Path, store: VolumeStore, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such volume"):
         model.encode_image([tmp_path / "missing.nii.gz"])
@@ -238,7 +250,7 @@ def test_what_cannot_be_shown_of_volumes_is_said(
         assert left.value.code == 2
         assert said in capsys.readouterr().err
     monkeypatch.setattr(VolumeModel, "hidden_filler", lambda *_: None)
-    with pytest.raises(UserError, match="without masked-image modelling"):
+    with pytest.raises(UserError, match="has no decoder of hidden patches"):
         show_masked(place / "run", tmp_path / "out.png", store, 0)
     assert not list(tmp_path.iterdir())
 

@@ -64,6 +64,25 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert not list(tmp_path.iterdir())
 
 
+WARNS = """
+import warnings
+from lingula import cli
+
+class Command:
+    def run(self):
+        warnings.warn("two reports are cut")
+        warnings.warn("an option will go", FutureWarning)
+
+cli._load = lambda *_: Command()
+cli.main(["report", "r"])
+"""
+
+
+def test_a_warning_is_one_line_without_code() -> None:
+    done = subprocess.run([sys.executable, "-c", WARNS], capture_output=True, text=True, check=True)
+    assert done.stderr == "warning: two reports are cut\n"
+
+
 def test_misspelt_key_of_a_yaml_file_gets_the_nearest_right_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("optimisation:\n  batchsize: 12\n")

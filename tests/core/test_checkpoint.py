@@ -26,6 +26,12 @@ def test_weights_come_back_with_metadata(tmp_path: Path, module: nn.Module) -> N
     assert read_metadata(tmp_path / "w.safetensors") == {"version": 1, "step": 5, "name": "ä"}
 
 
+def test_weights_can_be_read_by_whom_other_new_files_can(tmp_path: Path, module: nn.Module) -> None:
+    save_weights(tmp_path / "w.safetensors", module.state_dict(), {})
+    (tmp_path / "usual").touch()
+    assert (tmp_path / "w.safetensors").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 def test_equal_weights_give_equal_bytes(tmp_path: Path, module: nn.Module) -> None:
     """Channels-last kernels and repeated writes do not change the file."""
     kernels = {"k": torch.randn(4, 2, 3, 3)}

@@ -123,6 +123,8 @@ def test_resume_needs_the_same_configuration_and_gives_the_same_weights(finished
     assert weights_of(run) != expected
     with pytest.raises(UserError, match=r"another optimisation\.batch_size \(4; the run has 8\)"):
         pretrain(recipe_for(store, optimisation={"batch_size": 4}), run, resume=True)
+    with pytest.raises(UserError, match=rf"another .* --config {run}/config.yaml"):
+        pretrain(recipe("clip"), run, resume=True)  # a command with --run and --resume alone: its store need not be there
     pretrain(recipe_for(store, runtime={"workers": 1, "keep": 3}), run, resume=True)
     assert weights_of(run) == expected
     with pytest.raises(UserError, match="no such run"):

@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         go_offline()
     try:
         command, rest = _find([word for word in words if word != OFFLINE])
-        _load(command, rest).run()
+        with _readable_warnings():
+            _load(command, rest).run()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -102,6 +105,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+@contextmanager
+def _readable_warnings() -> Iterator[None]:
+    """Show warnings as one line without file and code, and none in which libraries speak to other libraries."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        usual = warnings.formatwarning
+        warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+        try:
+            yield
+        finally:
+            warnings.formatwarning = usual
 
 
 def _find(arguments: list[str]) -> tuple[str, list[str]]:

@@ -81,6 +81,7 @@ class _Prepare:
         from lingula.core.task_pool import Workers
         from lingula.data.prepare import prepare
         from lingula.data.sources.text_labels import TextLabels
+        from lingula.data.store_summary import nothing_readable, reason_lines
 
         settings = self.stored()
         workers = Workers(self.workers, self.scheduler, self.worker_memory)
@@ -90,10 +91,11 @@ class _Prepare:
         summary = prepare(source, self.store, settings, workers, self.overwrite, **self.identifiers())
         everything = summary.counts["all"]
         print(f"{summary.store}: " + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in everything.items()))
+        if not everything["images"]:
+            raise nothing_readable(summary.store, summary.reasons, summary.examples)
         if summary.quarantined:
-            print(f"{summary.quarantined:,} items could not be read and are quarantined:")
-            for reason, count in summary.reasons.items():
-                print(f"  {count:>6,}  {reason}")
+            print(f"{summary.quarantined:,} of the source's items could not be read and are quarantined:")
+            print(*reason_lines(summary.reasons, summary.examples), sep="\n")
 
 
 def _refuse_options(config: Config, names: set[str], what: str, remedy: str) -> None:

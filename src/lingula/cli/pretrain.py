@@ -45,7 +45,7 @@ class Pretrain:
     dry_run: bool = False
     """Print shapes, parameters, memory, disk, steps and hours and leave."""
     pairs: int | None = None
-    """With --dry-run: plan for so many training samples, without a store."""
+    """With --dry-run: plan for so many training samples, without a store (where no text encoder is trained: not for colipri)."""
     images_per_second: float | None = None
     """With --dry-run: images that one GPU trains per second, measured; gives hours on 1, 4 and 8."""
     peak_tflops: float | None = None

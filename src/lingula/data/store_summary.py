@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from lingula.core.errors import UserError
 from lingula.core.files import sha256_of_file
 from lingula.data.splits import SPLITS
 from lingula.data.store_schema import INDEX_FILE, QUARANTINE_FILE, SHARD_FILE, SHARDS_FOLDER, STORE_VERSION, shard_name
@@ -50,12 +52,14 @@ def summarise_store(source: Source, settings: dict[str, Any], store: Path, shard
     """
     counts = {split: _Count() for split in ("all", *SPLITS)}
     findings: dict[str, Counter[str]] = {}
-    reasons = Counter[str]()
+    reasons, examples = Counter[str](), dict[str, str]()
     listed = []
     for number in range(shards):
         folder = store / SHARDS_FOLDER / shard_name(number)
         listed.append({"name": folder.name, "sha256": sha256_of_file(folder / SHARD_FILE)})
-        reasons.update(pq.read_table(folder / QUARANTINE_FILE).column("reason").to_pylist())
+        for item in pq.read_table(folder / QUARANTINE_FILE, columns=["path", "reason"]).to_pylist():
+            reasons[item["reason"]] += 1
+            examples.setdefault(item["reason"], item["path"])
         for row in pq.read_table(
             folder / INDEX_FILE, columns=["study_id", "patient_id", "split", "sections", "labels"]
         ).to_pylist():
@@ -73,5 +77,20 @@ def summarise_store(source: Source, settings: dict[str, Any], store: Path, shard
         "findings": {name: {word: findings[name][word] for word in LABEL_WORDS.values()} for name in sorted(findings)},
         "quarantined": reasons.total(),
         "quarantine_reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        "quarantine_examples": dict(sorted(examples.items())),
         "shards": listed,
     }
+
+
+def reason_lines(reasons: Mapping[str, int], examples: Mapping[str, str]) -> list[str]:
+    """Write why items were quarantined, most frequent reason first: how many, the reason, the path of one of them."""
+    ends = {reason: f" (e.g. {examples[reason]})" if reason in examples else "" for reason in reasons}
+    return [f"{count:>8,}  {reason}{ends[reason]}" for reason, count in reasons.items()]
+
+
+def nothing_readable(store: Path, reasons: Mapping[str, int], examples: Mapping[str, str]) -> UserError:
+    """Return the error of a store that holds no image, with the reasons."""
+    told = "; ".join(" ".join(line.split()) for line in reason_lines(reasons, examples)) or "the source had none"
+    return UserError(
+        f"store {store} is empty, it holds no image: {told}", "Mend the source, then prepare it anew with --overwrite."
+    )

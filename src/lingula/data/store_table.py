@@ -27,6 +27,7 @@ from lingula.data.store_schema import (
     Kind,
     kind_of,
 )
+from lingula.data.store_summary import nothing_readable
 from lingula.data.study import Split
 from lingula.data.text.sections import SEPARATOR
 
@@ -79,9 +80,7 @@ class StoreTable(ABC):
                 f"store {path} is damaged ({str(error).splitlines()[0]})", "Prepare it anew with --overwrite."
             ) from None
         if not sum(table.num_rows for table in tables):
-            raise UserError(
-                f"store {path} is empty: it holds no image", "Look at its quarantine, mend the source, prepare it anew."
-            )
+            raise nothing_readable(path, about["quarantine_reasons"], about.get("quarantine_examples", {}))
         return cls(path, about, tables, quarantine)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -24,6 +24,7 @@ from lingula.evaluation.samples import Said, Sample
 from lingula.evaluation.scored import MACRO
 from lingula.evaluation.tables import (
     cell,
+    chance_text,
     difference_lines,
     grid_cell,
     has_own_layout,
@@ -222,13 +223,12 @@ def notes_of(results: Mapping[str, TaskResult]) -> list[str]:
 def _table_row(task: str, key: tuple[str, str, str], found: list[ResultRow | None]) -> dict[str, Any]:
     chance = next((row.chance for row in found if row is not None and row.chance is not None), None)
     best = None if task == "geometry" else _best(key[0], found)
-    digits = 0 if key[0] == "median rank" else 3
     cells = []
     for row in found:
         value, _, rest = cell(row, times=task == "retrieve").partition(" [")
         interval, _, ratio = rest.partition("]")
         cells.append({"value": value, "interval": interval, "times": ratio.strip(), "best": row is not None and row is best})
-    return {"name": row_name(key), "cells": cells, "chance": "–" if chance is None else f"{chance:.{digits}f}"}
+    return {"name": row_name(key), "cells": cells, "chance": chance_text(key[0], chance)}
 
 
 def _best(metric: str, found: list[ResultRow | None]) -> ResultRow | None:

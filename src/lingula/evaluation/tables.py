@@ -61,7 +61,7 @@ def cell(row: ResultRow | None, digits: int = 3, times: bool = False) -> str:
     if row is None or row.value is None:
         return "–"
     if row.metric == "median rank":
-        digits, ends = 0, 0
+        digits, ends = _places(row.value), 0
     else:
         ends = min(digits, 2) if row.value >= 0.1 else digits
     text = f"{row.value:.{digits}f}"
@@ -71,6 +71,17 @@ def cell(row: ResultRow | None, digits: int = 3, times: bool = False) -> str:
         ratio = row.value / row.chance
         text += f" {ratio:.0f}×" if ratio >= 10 else f" {ratio:.1f}×"
     return text.replace("-", "−")
+
+
+def chance_text(metric: str, chance: float | None) -> str:
+    """Write what chance gives; ranks may lie in the middle of two."""
+    if chance is None:
+        return "–"
+    return f"{chance:.{_places(chance) if metric == 'median rank' else 3}f}"
+
+
+def _places(rank: float) -> int:
+    return 0 if float(rank).is_integer() else 1
 
 
 def results_for(task: str, runs: Sequence[RunView]) -> dict[str, TaskResult]:
@@ -150,9 +161,8 @@ def tables_for(task: str, runs: Sequence[RunView], detail: bool = False) -> list
         chance = next((row.chance for row in rows if row is not None and row.chance is not None), None)
         cells = [cell(row, times=task == "retrieve") for row in rows]
         cells = [text.replace(" [", "\n[") if stacked else text for text in cells]
-        digits = 0 if key[0] == "median rank" else 3
         indent = "  " if setting else ""
-        table.add_row(indent + row_name(key), *cells, "–" if chance is None else f"{chance:.{digits}f}")
+        table.add_row(indent + row_name(key), *cells, chance_text(key[0], chance))
     return [table]
 
 

@@ -80,19 +80,27 @@ class VolumeEncoderConfig(Config):
         return 2 * (stem + self.depth * (tokens * linear + 2 * tokens**2 * self.embed_dim))
 
 
-def check_divisible(size: tuple[int, ...], patch: tuple[int, int, int], what: str) -> None:
+def check_divisible(
+    size: tuple[int, ...], patch: tuple[int, int, int], what: str, remedy: str = "Crop to {lower} or pad to {upper}."
+) -> None:
     """Check that a patch divides a size along each axis.
 
+    Args:
+        size: Voxels along each axis.
+        patch: Voxels of a patch.
+        what: What has the size.
+        remedy: What to do; it names the nearest sizes that the patch divides, lower and upper.
+
     Raises:
-        UserError: It does not; the remedy names the nearest sizes that do.
+        UserError: It does not.
     """
     if all(side > 0 and side % step == 0 for side, step in zip(size, patch, strict=True)):
         return
     lower = "x".join(str(max(side // step, 1) * step) for side, step in zip(size, patch, strict=True))
     upper = "x".join(str(max(-(-side // step), 1) * step) for side, step in zip(size, patch, strict=True))
     shown, steps = "x".join(map(str, size)), "x".join(map(str, patch))
-    remedy = f"Crop to {lower} or pad to {upper}."
-    raise UserError(f"{what} of {shown} voxels cannot be cut into patches of {steps}", remedy)
+    problem = f"{what} of {shown} voxels cannot be cut into patches of {steps}"
+    raise UserError(problem, remedy.format(lower=lower, upper=upper))
 
 
 SIZES: dict[VolumeSize, VolumeEncoderConfig] = {

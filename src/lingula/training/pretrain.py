@@ -91,11 +91,15 @@ def pretrain(
     device = choose_device(config.runtime.device, world)
     config = _with_precision(config, device, run if resume else None)
     _check_shares(config, world)
+    if resume:
+        _check_same(Run(run), config)
     store = training_store(config)
     images_only = images_only_store(config, store)
-    _check_folder(run, config, store, images_only, overwrite, resume)
+    _check_folder(run, store, images_only, overwrite, resume)
     samples = choose_samples(config, store)
     _say(samples.summary, world)
+    if not len(samples.validation):
+        _say("no image is for validation: there will be no best checkpoint, the last one stands for it", world)
     with process_group(world, device):
         if text_encoder is None and needs_text(config.method):
             text_encoder = _text_encoder(config, store, samples, run, resume, world)
@@ -155,12 +159,10 @@ def _check_shares(config: PretrainConfig, world: World) -> None:
         raise UserError(problem, "Give a --optimisation.batch-size that is a multiple of the number of processes.")
 
 
-def _check_folder(
-    run: Path, config: PretrainConfig, store: StoreTable, images_only: VolumeStore | None, overwrite: bool, resume: bool
-) -> None:
+def _check_folder(run: Path, store: StoreTable, images_only: VolumeStore | None, overwrite: bool, resume: bool) -> None:
     """Refuse to touch a folder that must not be touched; nothing is changed here."""
     if resume:
-        _check_resume(Run(run), config, store, images_only)
+        _check_stores(Run(run), store, images_only)
     elif run.exists() and (not run.is_dir() or any(run.iterdir())):
         if not (run / CONFIG).is_file():
             raise UserError(f"{run} exists and is not a run", "Choose another --run folder.")
@@ -170,15 +172,10 @@ def _check_folder(
             )
 
 
-def _check_resume(run: Run, config: PretrainConfig, store: StoreTable, images_only: VolumeStore | None) -> None:
+def _check_same(run: Run, config: PretrainConfig) -> None:
+    """Refuse to go on with another configuration than the run's, but for where stores lie and what the steps do not depend on."""
     if not run.checkpoints.steps():
         raise UserError(f"run {run.path} has no checkpoint to go on from", "Give the same command without --resume.")
-    if run.environment["store"]["fingerprint"] != store.fingerprint:
-        raise UserError(f"store {store.path} is not the one that {run.path} was trained on", "Give the same store to --resume.")
-    known = run.environment["store"].get("images_only")
-    if images_only is not None and known is not None and known != images_only.fingerprint:
-        problem = f"store {images_only.path} is not the one of images alone that {run.path} was trained on"
-        raise UserError(problem, "Give the same --images-only to --resume.")
     before, now = _flat(run.config.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
     free = {f"runtime.{name}" for name in _MAY_CHANGE} | {"data.store"}
     if config.data.images_only is not None and run.config.data.images_only is not None:
@@ -188,6 +185,16 @@ def _check_resume(run: Run, config: PretrainConfig, store: StoreTable, images_on
         key = sorted(changed)[0]
         problem = f"--resume with another {key} ({now.get(key)}; the run has {before.get(key)})"
         raise UserError(problem, f"Give the run's own configuration: --config {run.path / CONFIG}.")
+
+
+def _check_stores(run: Run, store: StoreTable, images_only: VolumeStore | None) -> None:
+    """Refuse to go on with other data than the run's."""
+    if run.environment["store"]["fingerprint"] != store.fingerprint:
+        raise UserError(f"store {store.path} is not the one that {run.path} was trained on", "Give the same store to --resume.")
+    known = run.environment["store"].get("images_only")
+    if images_only is not None and known is not None and known != images_only.fingerprint:
+        problem = f"store {images_only.path} is not the one of images alone that {run.path} was trained on"
+        raise UserError(problem, "Give the same --images-only to --resume.")
 
 
 def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:

@@ -42,8 +42,9 @@ class CutReports:
     def _warn(self, cut: int, count: int) -> None:
         if cut and not self._warned:
             self._warned = True
-            problem = f"{cut} of {count} reports are longer than the {self.most} tokens that the report decoder writes"
-            warnings.warn(f"{problem} and were cut (--method.report-decoder.max-tokens)", stacklevel=3)
+            first = f"{cut} of {count} in the first batch that has any"
+            problem = f"reports longer than the {self.most} tokens that the report decoder writes are cut ({first})"
+            warnings.warn(f"{problem}: --method.report-decoder.max-tokens takes more", stacklevel=3)
 
 
 def report_plan(

@@ -7,10 +7,12 @@ import math
 from lingula.core.errors import UserError
 from lingula.data.samples import BatchOrder
 from lingula.data.store import Store
+from lingula.data.text.statement_files import read_statements
 from lingula.data.volume_crop import VolumeCrop
 from lingula.data.volume_store import VolumeStore
 from lingula.methods.colipri_config import ColipriMethodConfig
 from lingula.methods.registry import reads_volumes
+from lingula.models.volume_config import check_divisible
 from lingula.training.config import PretrainConfig
 
 
@@ -25,7 +27,7 @@ def training_store(config: PretrainConfig) -> Store | VolumeStore:
         _check_radiographs(config)
     store = VolumeStore.open(config.data.store) if volumes else Store.open(config.data.store)
     if isinstance(config.method, ColipriMethodConfig):
-        config.method.volume_encoder.grid(config.crop.shape)
+        _check_colipri(config, config.method)
         if isinstance(store, VolumeStore):
             _check_one_shape(volume_crop(config, config.method), store)
     return store
@@ -35,6 +37,16 @@ def volume_crop(config: PretrainConfig, method: ColipriMethodConfig) -> VolumeCr
     """Return what is shown of a volume; a whole one is padded to whole patches."""
     multiple = math.lcm(*method.volume_encoder.patch)
     return VolumeCrop(config.crop.model_copy(update={"whole_multiple": multiple}))
+
+
+def _check_colipri(config: PretrainConfig, method: ColipriMethodConfig) -> None:
+    """Refuse what could not be trained, before anything takes time."""
+    remedy = "Give a multiple, e.g. --crop.size {lower} or {upper}, or another --method.encoder.patch-size."
+    check_divisible(config.crop.shape, method.volume_encoder.patch, "a crop", remedy)
+    if config.text_encoder.frozen:
+        raise UserError("COLIPRI trains its text encoder, but this one is frozen", "Give --text-encoder.no-frozen.")
+    if config.data.statements is not None:
+        read_statements(config.data.statements)
 
 
 def images_only_store(config: PretrainConfig, store: Store | VolumeStore) -> VolumeStore | None:
