@@ -57,7 +57,7 @@ def test_a_folder_of_volumes(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     main([*words, "--layout", "folders", "--store", str(tmp_path / "s")])
     out = capsys.readouterr().out
     assert "4 images, 0 images with text, 3 studies, 2 patients" in out
-    assert "1 items could not be read" in out
+    assert "1 of the source's items could not be read" in out
     assert "1  not a volume by its suffix" in out
     store = VolumeStore.open(tmp_path / "s")
     np.testing.assert_array_equal(store.volume(1).voxels, chest(seed=1)[::-1])
