@@ -203,6 +203,10 @@ def test_tasks_page_and_embeddings_from_the_command_line(place: Path, capsys: py
     assert "RAS (x, y, z run to the right, front, head)" in page
     assert "crops of 16 voxels, 12.0 mm" in page
     assert "36 CT volumes, RAS, voxels of 12 mm, int16 HU, fingerprint" in page
+    assert "resnet50" not in page, "settings of radiographs have no part in it"
+    assert 'alt="Chest CT phantom-' in page
+    assert "The CT shows " in page
+    assert "radiograph shows" not in page
     main(["embed", run, "--store", str(place / "store"), "--split", "val", "--out", str(place / "val.parquet")])
     assert "8 images" in capsys.readouterr().out
     with pytest.raises(SystemExit) as left:

@@ -301,7 +301,7 @@ def sample_cards(runs: Sequence[RunView]) -> list[dict[str, Any]]:
         {
             "image": sample.image,
             "row_id": sample.row_id,
-            "alt": f"{sample.kind.capitalize()} {sample.row_id}; labelled: {', '.join(sample.present) or 'no finding'}.",
+            "alt": f"{sample.kind[0].upper()}{sample.kind[1:]} {sample.row_id}; labelled: {', '.join(sample.present) or 'no finding'}.",
             "present": sample.present,
             "text": sample.text,
             "runs": [_said_by(run.name, colour, samples[sample.row_id]) for run, colour, samples in shown],

@@ -11,6 +11,8 @@ from lingula.evaluation.tables import results_for
 from lingula.models.text_recipes import RECIPES
 
 SHOWN_SETTINGS = ("method", "image_encoder", "text_encoder", "data", "augment", "crop", "optimisation", "runtime")
+FOR_RADIOGRAPHS, FOR_VOLUMES = ("image_encoder", "augment", "data.image_size"), ("crop",)
+"""Settings that have no part in a run of the other kind of images."""
 
 
 def run_facts(run: RunView) -> list[tuple[str, str]]:
@@ -117,9 +119,12 @@ def _duration(run: RunView, optimisation: Mapping[str, Any]) -> str:
 
 
 def settings_of(run: RunView) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return the complete configuration and environment, flattened, for the page's appendix."""
-    groups = [(name, _flatten(run.config[name])) for name in SHOWN_SETTINGS if name in run.config]
-    rest = {key: value for key, value in run.config.items() if key not in SHOWN_SETTINGS}
+    """Return configuration and environment, flattened, for the page's appendix, without what is for the other kind of images."""
+    unused = FOR_RADIOGRAPHS if _orientation(run) else FOR_VOLUMES
+    config = {key: value for key, value in run.config.items() if key not in unused}
+    config["data"] = {key: value for key, value in _group(config, "data").items() if f"data.{key}" not in unused}
+    groups = [(name, _flatten(config[name])) for name in SHOWN_SETTINGS if config.get(name)]
+    rest = {key: value for key, value in config.items() if key not in SHOWN_SETTINGS}
     groups += [("other", _flatten(rest))] if rest else []
     environment = {key: value for key, value in run.environment.items() if key != "data"}
     return [*groups, ("environment", _flatten(environment))] if environment else groups
