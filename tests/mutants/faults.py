@@ -420,6 +420,20 @@ FAULTS = [
         ("objectives/test_opposite_sentence.py",),
     ),
     Fault(
+        "false sentences of findings that another part of the report names",
+        "data/text/opposite_slots.py",
+        " and may_be_there.isdisjoint(_findings(text))",
+        "",
+        ("data/text/test_opposite_slots.py",),
+    ),
+    Fault(
+        "reports that are learned by heart choose the best checkpoint",
+        "training/loop.py",
+        'measured.get(f"validation/{BEST_BY}", measured.get("validation/loss", math.inf))',
+        'measured.get("validation/loss", math.inf)',
+        ("training/test_loop.py",),
+    ),
+    Fault(
         "padding counts in the loss of the report",
         "objectives/report_generation.py",
         "torch.where(counted, report.ids[:, 1:], NOT_COUNTED)",
