@@ -157,6 +157,7 @@ PANELS = {
     "zero-shot · AUROC · report-style prompts": "zero-shot, report-style",
     "probe · AUROC · 10 %": "probe AUROC, 10 %",
     "probe · AUROC · 100 %": "probe AUROC, 100 %",
+    "token-probe · AUPRC · 100 %": "own probe, AUPRC",
     "retrieve · recall@10 · text to image": "recall@10, text to image",
     "segment · Dice · 100 % of labels, frozen encoder, linear decoder": "Dice, linear on tokens",
     "generate · clinical F1 · greedy": "clinical F1 of reports",
