@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from ct_volumes import LAS, chest
 
@@ -102,21 +103,26 @@ def test_options_of_the_other_kind_are_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_store_of_what_cannot_be_read_names_reason_and_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_store_of_what_cannot_be_read_names_the_reason_and_where_the_file_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "files").mkdir()
     voxels = chest().astype(np.float32)
     voxels[3, 4, 5] = np.nan
     nibabel.save(nibabel.Nifti1Image(voxels, LAS), tmp_path / "files/holes.nii.gz")
     words = ["data", "prepare", "nifti", "--root", str(tmp_path / "files"), "--spacing", "8", "--workers", "1"]
-    reason = r"1 +a volume with 1 of \d+ values that are no finite number \(e\.g\. holes\.nii\.gz\)"
+    reason = r"1 +a volume with 1 of \d+ values that are no finite number"
+    place = r"Which ones: column `path` of \S+/shards/\*/quarantine\.parquet"
     for command in ([*words, "--store", str(tmp_path / "ct")], ["data", "describe", str(tmp_path / "ct")]):
-        assert re.search(f"error: store .* holds no image: {reason}. Mend the source", refused(command, capsys))
+        assert re.search(f"error: store .* holds no image: {reason}; {place}. Mend the source", refused(command, capsys))
     nibabel.save(nibabel.Nifti1Image(chest(seed=1), LAS), tmp_path / "files/whole.nii.gz")
     capsys.readouterr()
     main([*words, "--store", str(tmp_path / "two")])
-    assert re.search(f"1 of the source's items could not be read and are quarantined:\n +{reason}\n", capsys.readouterr().out)
-    main(["data", "describe", str(tmp_path / "two")])
-    assert "holes.nii.gz" in capsys.readouterr().out
+    assert re.search(
+        f"1 of the source's items could not be read and are quarantined:\n +{reason}\n{place}\n", capsys.readouterr().out
+    )
+    (shard,) = (tmp_path / "two/shards").glob("*/quarantine.parquet")
+    assert pq.read_table(shard).column("path").to_pylist() == ["holes.nii.gz"]
 
 
 def test_commands_for_radiographs_say_that_the_store_holds_ct(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -192,7 +192,7 @@ def test_logbook_has_everything_a_curve_needs(straight: Path) -> None:
     assert list((straight / "tensorboard").glob("events*"))
 
 
-@pytest.mark.parametrize(("delay", "low", "high"), [(0.0, 0, 50), (0.3, 60, 100)])
+@pytest.mark.parametrize(("delay", "low", "high"), [(0.0, 0, 59), (0.3, 60, 100)])
 def test_the_line_of_the_bar_says_who_waits_for_whom(
     make_trainer: Callable[..., Trainer], run_folder: Path, capsys: pytest.CaptureFixture[str], delay: float, low: int, high: int
 ) -> None:

@@ -81,7 +81,7 @@ class _Prepare:
         from lingula.core.task_pool import Workers
         from lingula.data.prepare import prepare
         from lingula.data.sources.text_labels import TextLabels
-        from lingula.data.store_summary import nothing_readable, reason_lines
+        from lingula.data.store_summary import nothing_readable, quarantine_lines
 
         settings = self.stored()
         workers = Workers(self.workers, self.scheduler, self.worker_memory)
@@ -92,10 +92,10 @@ class _Prepare:
         everything = summary.counts["all"]
         print(f"{summary.store}: " + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in everything.items()))
         if not everything["images"]:
-            raise nothing_readable(summary.store, summary.reasons, summary.examples)
+            raise nothing_readable(summary.store, summary.reasons)
         if summary.quarantined:
             print(f"{summary.quarantined:,} of the source's items could not be read and are quarantined:")
-            print(*reason_lines(summary.reasons, summary.examples), sep="\n")
+            print(*quarantine_lines(summary.store, summary.reasons), sep="\n")
 
 
 def _refuse_options(config: Config, names: set[str], what: str, remedy: str) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lingula.core.errors import UserError
-from lingula.core.files import atomic_file, atomic_folder, read_json, write_json
+from lingula.core.files import atomic_file, atomic_folder, read_json, share, write_json
 
 FORMAT, VERSION = "lingula", 1
 """Key of our metadata in a weights file, and the version of the layout of weights files and checkpoints."""
@@ -36,6 +36,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[st
     tensors = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in weights.items()}
     with atomic_file(path) as temporary:
         save_file(tensors, temporary, {FORMAT: json.dumps({"version": VERSION, **metadata})})
+        share(temporary)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

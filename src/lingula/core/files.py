@@ -49,7 +49,6 @@ def atomic_file(path: Path) -> Iterator[Path]:
     temporary = _beside(path)
     try:
         yield temporary
-        _share(temporary)
         _flush(temporary)
         temporary.replace(path)
         _flush(path.parent)
@@ -66,7 +65,6 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         for file in temporary.rglob("*"):
-            _share(file)
             _flush(file)
         temporary.rename(path)
         _flush(path.parent)
@@ -79,19 +77,17 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
 
 
-def _share(path: Path) -> None:
-    """Let those read a file who may read other new files; safetensors writes for its owner alone."""
-    wanted = 0o666 & ~_UMASK
-    if path.is_file() and path.stat().st_mode & wanted != wanted:
-        path.chmod(wanted)
-
-
 def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def share(path: Path) -> None:
+    """Let those read a file who may read other new files; safetensors writes for its owner alone."""
+    path.chmod(0o666 & ~_UMASK)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -15,7 +15,7 @@ from lingula.data.text.labeller import READ_SECTIONS, sentence_mentions
 from lingula.data.text.sections import SEPARATOR
 from lingula.data.text.sentences import split_sentences
 
-EXAMPLE = "for example"
+EXAMPLE = "study, for example"
 """Header of the column that names a study by the store's id."""
 
 
@@ -190,7 +190,7 @@ def _skipped(reasons: dict[str, int]) -> Table:
 
 def _quarantine(store: StoreTable) -> Table:
     table = _table("Quarantine: left out, with the reason", "reason", ("items", EXAMPLE))
-    reasons, paths = (store.quarantine.column(name).to_pylist() for name in ("reason", "path"))
+    reasons, studies = (store.quarantine.column(name).to_pylist() for name in ("reason", "study_id"))
     for reason, count in Counter(reasons).most_common():
-        table.add_row(reason, f"{count:,}", paths[reasons.index(reason)])
+        table.add_row(reason, f"{count:,}", studies[reasons.index(reason)])
     return table

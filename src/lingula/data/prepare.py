@@ -35,7 +35,6 @@ class PrepareSummary:
         findings: Per finding, how many images are labelled present, absent, uncertain.
         quarantined: How many items could not be read.
         reasons: Why, with how often, most frequent first.
-        examples: For each reason the path of one of them.
         shards_written: Shards made by this call.
         shards_kept: Shards that were finished before.
     """
@@ -45,7 +44,6 @@ class PrepareSummary:
     findings: dict[str, dict[str, int]]
     quarantined: int
     reasons: dict[str, int]
-    examples: dict[str, str]
     shards_written: int
     shards_kept: int
 
@@ -112,7 +110,6 @@ def prepare(
         findings=about["findings"],
         quarantined=about["quarantined"],
         reasons=about["quarantine_reasons"],
-        examples=about.get("quarantine_examples", {}),
         shards_written=written,
         shards_kept=len(fingerprints) - written,
     )

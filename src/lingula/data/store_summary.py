@@ -52,14 +52,12 @@ def summarise_store(source: Source, settings: dict[str, Any], store: Path, shard
     """
     counts = {split: _Count() for split in ("all", *SPLITS)}
     findings: dict[str, Counter[str]] = {}
-    reasons, examples = Counter[str](), dict[str, str]()
+    reasons = Counter[str]()
     listed = []
     for number in range(shards):
         folder = store / SHARDS_FOLDER / shard_name(number)
         listed.append({"name": folder.name, "sha256": sha256_of_file(folder / SHARD_FILE)})
-        for item in pq.read_table(folder / QUARANTINE_FILE, columns=["path", "reason"]).to_pylist():
-            reasons[item["reason"]] += 1
-            examples.setdefault(item["reason"], item["path"])
+        reasons.update(pq.read_table(folder / QUARANTINE_FILE).column("reason").to_pylist())
         for row in pq.read_table(
             folder / INDEX_FILE, columns=["study_id", "patient_id", "split", "sections", "labels"]
         ).to_pylist():
@@ -77,20 +75,19 @@ def summarise_store(source: Source, settings: dict[str, Any], store: Path, shard
         "findings": {name: {word: findings[name][word] for word in LABEL_WORDS.values()} for name in sorted(findings)},
         "quarantined": reasons.total(),
         "quarantine_reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
-        "quarantine_examples": dict(sorted(examples.items())),
         "shards": listed,
     }
 
 
-def reason_lines(reasons: Mapping[str, int], examples: Mapping[str, str]) -> list[str]:
-    """Write why items were quarantined, most frequent reason first: how many, the reason, the path of one of them."""
-    ends = {reason: f" (e.g. {examples[reason]})" if reason in examples else "" for reason in reasons}
-    return [f"{count:>8,}  {reason}{ends[reason]}" for reason, count in reasons.items()]
+def quarantine_lines(store: Path, reasons: Mapping[str, int]) -> list[str]:
+    """Write why items were quarantined, most frequent reason first, and where their paths are, which may name patients."""
+    files = store / SHARDS_FOLDER / "*" / QUARANTINE_FILE
+    return [*(f"{count:>8,}  {reason}" for reason, count in reasons.items()), f"Which ones: column `path` of {files}"]
 
 
-def nothing_readable(store: Path, reasons: Mapping[str, int], examples: Mapping[str, str]) -> UserError:
+def nothing_readable(store: Path, reasons: Mapping[str, int]) -> UserError:
     """Return the error of a store that holds no image, with the reasons."""
-    told = "; ".join(" ".join(line.split()) for line in reason_lines(reasons, examples)) or "the source had none"
+    told = "; ".join(" ".join(line.split()) for line in quarantine_lines(store, reasons)) if reasons else "the source had none"
     return UserError(
         f"store {store} is empty, it holds no image: {told}", "Mend the source, then prepare it anew with --overwrite."
     )

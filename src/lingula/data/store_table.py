@@ -80,7 +80,7 @@ class StoreTable(ABC):
                 f"store {path} is damaged ({str(error).splitlines()[0]})", "Prepare it anew with --overwrite."
             ) from None
         if not sum(table.num_rows for table in tables):
-            raise nothing_readable(path, about["quarantine_reasons"], about.get("quarantine_examples", {}))
+            raise nothing_readable(path, about["quarantine_reasons"])
         return cls(path, about, tables, quarantine)
 
     def __reduce__(self) -> tuple[Any, ...]:

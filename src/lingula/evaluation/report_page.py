@@ -301,13 +301,17 @@ def sample_cards(runs: Sequence[RunView]) -> list[dict[str, Any]]:
         {
             "image": sample.image,
             "row_id": sample.row_id,
-            "alt": f"{sample.kind[0].upper()}{sample.kind[1:]} {sample.row_id}; labelled: {', '.join(sample.present) or 'no finding'}.",
+            "alt": f"{_capital(sample.kind)} {sample.row_id}; labelled: {', '.join(sample.present) or 'no finding'}.",
             "present": sample.present,
             "text": sample.text,
             "runs": [_said_by(run.name, colour, samples[sample.row_id]) for run, colour, samples in shown],
         }
         for sample in common
     ]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _said_by(name: str, colour: str, sample: Sample) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lingula.core.checkpoint import FORMAT, names_of_non_finite, read_pickled_tensors
 from lingula.core.errors import UserError
-from lingula.core.files import atomic_file
+from lingula.core.files import atomic_file, share
 from lingula.core.types import TokenIds, VolumeGrid, Volumes
 from lingula.exchange.colipri_config import ColipriConfig
 from lingula.models.pooled_text_encoder import PooledTextEncoder
@@ -165,6 +165,7 @@ def save_colipri(model: Colipri, path: str | Path, volumes: Mapping[str, Any] | 
     sizes = json.dumps({"version": 1, **said})
     with atomic_file(path) as temporary:
         save_file(tensors, temporary, {"format": "pt", FORMAT: sizes})
+        share(temporary)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], ColipriConfig | None]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lingula.core.batch import Tokens
 from lingula.core.errors import UserError
-from lingula.core.files import sha256_of
+from lingula.core.files import sha256_of, share
 from lingula.core.types import TextFeatures
 from lingula.models.cxr_bert import is_cxr_bert, load_cxr_bert
 from lingula.models.hub import find_model
@@ -189,6 +189,8 @@ class TextEncoder(nn.Module):
         save_pooling(folder, self.pooling, self.statistics)
         if self.projection is not None:
             save_projection(folder, self.projection)
+        for weights in folder.glob("*.safetensors"):
+            share(weights)
 
 
 def load_text_encoder(source: TextEncoderConfig | Path | str) -> TextEncoder:

@@ -6,7 +6,7 @@ import pytest
 
 from lingula.data.phantom.findings import FINDINGS
 from lingula.data.phantom.phrases import DEVICES, FRAMES, HEDGES, IMPRESSION, NEGATIONS, NORMAL
-from lingula.data.phantom.prompts import PROMPTS
+from lingula.data.phantom.prompts import phrasings
 from lingula.data.phantom.report import write_report
 from lingula.data.phantom.source import PhantomSource
 from lingula.data.phantom.wordings import WORDS
@@ -46,10 +46,13 @@ def test_templates_of_the_two_styles_share_nothing() -> None:
         assert not set(NORMAL["train"][system]) & set(NORMAL["test"][system])
 
 
-def test_prompts_are_unseen_and_cover_every_finding(train_texts: list[str]) -> None:
-    assert set(PROMPTS) == set(FINDINGS)
+@pytest.mark.parametrize("ct", [False, True])
+def test_prompts_are_unseen_and_cover_every_finding(train_texts: list[str], ct: bool) -> None:
+    found = phrasings(ct)
+    assert set(found) == set(FINDINGS)
     text = " ".join(train_texts).lower()
-    for prompts in PROMPTS.values():
+    for prompts in found.values():
+        assert any("radiograph" in prompt for prompt in prompts["positive"]) is not ct
         assert set(prompts) == {"positive", "negative"}
         assert len(prompts["positive"]) >= 3
         assert all(prompt.lower().rstrip(".") not in text for group in prompts.values() for prompt in group)
