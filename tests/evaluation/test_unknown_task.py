@@ -149,6 +149,20 @@ def test_metrics_that_the_terminal_has_no_room_for_come_in_further_tables(tmp_pa
     assert "–" not in text.replace(" – ", ""), "a line without any number of a table is not in it"
 
 
+def test_what_was_not_evaluated_now_is_not_printed_again(tmp_path: Path) -> None:
+    """Earlier results and their differences from the start lie in the same folder."""
+    view = write_run(tmp_path / "a", made_up())
+    view.results["earlier"] = made_up().model_copy(update={"task": "earlier"})
+    view.differences = {"earlier": [row("Dice", "macro", 0.777)], "find-the-key": [row("Dice", "macro", 0.555)]}
+    console = Console(width=100, record=True, file=io.StringIO())
+    print_tables([view.only(["find-the-key"])], console)
+    text = console.export_text()
+    assert "Find the key: shelf, test" in text
+    assert "+0.555" in text
+    assert "Earlier" not in text
+    assert "+0.777" not in text
+
+
 def test_a_task_without_labels_has_one_line_per_setting() -> None:
     rows = [
         row("mAP", "", 0.1, setting="IoU 0.5"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +37,7 @@ class Evaluate:
         run, seen = runs_of(self.folder)[0], config.volumes
         start = load_model(run, "initial", seen) if config.compare_start else None
         results = evaluate(load_model(run, self.checkpoint, seen), store, config, run / "evaluation", start)
-        print_tables([replace(RunView.open(run), results=results)], detail=self.detail)
+        print_tables([RunView.open(run).only(results)], detail=self.detail)
         if config.protocol:
             for note in (note for result in results.values() for note in result.notes):
                 if note.startswith(config.protocol):

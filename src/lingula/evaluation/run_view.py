@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,11 @@ class RunView:
     samples: list[Sample] = field(default_factory=list)
     pictures: dict[str, list[SavedPicture]] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
+
+    def only(self, tasks: Collection[str]) -> RunView:
+        """Return the same run with the results, and the differences from its start, of some tasks alone."""
+        results = {task: result for task, result in self.results.items() if task in tasks}
+        return replace(self, results=results, differences={t: rows for t, rows in self.differences.items() if t in results})
 
     @classmethod
     def open(cls, path: Path, name: str = "") -> RunView:
