@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, get_args
@@ -25,6 +24,7 @@ from lingula.evaluation.volume_encoder import HiddenFiller, ReportWriter, Volume
 from lingula.loaded import LoadedRun, check_several
 from lingula.methods.colipri import ColipriMethod
 from lingula.training.run import Run
+from lingula.training.stores import volume_crop
 
 if TYPE_CHECKING:
     from lingula.data.volume_store import VolumeStore
@@ -70,8 +70,8 @@ class VolumeModel(LoadedRun):
             seen: As in `VolumeModel`; None: as the model was loaded.
 
         Raises:
-            UserError: A volume cannot be read, its values are no Hounsfield units, `seen` is none of the three, or these are no
-                several volumes.
+            UserError: A volume cannot be read, its values are no Hounsfield units, `seen` is none of the three, or this is no
+                list of volumes.
         """
         check_several(images, "volume", axes=3)
         shown = _known(seen or self.seen)
@@ -95,9 +95,8 @@ class VolumeModel(LoadedRun):
         """
         if self.seen == "centre":
             return
-        multiple = self._multiple()
-        padded = {tuple(-(-side // multiple) for side in store.shape(row)) for row in range(len(store))}
-        if len(padded) > 1:
+        crop = self._crop(self.seen)
+        if len({crop.shape_of(store.shape(row)) for row in range(len(store))}) > 1:
             problem = f"shown as {self.seen}, volumes of store {store.path} have different numbers of tokens"
             raise UserError(problem, "Show crops, which all have one size: --volumes centre.")
 
@@ -182,12 +181,8 @@ class VolumeModel(LoadedRun):
 
     def _crop(self, seen: SeenOfVolumes) -> VolumeCrop:
         """What is read of a volume to be shown so."""
-        update = {"evaluation": "centre" if seen == "centre" else "whole", "whole_multiple": self._multiple()}
-        return VolumeCrop(self.run.config.crop.model_copy(update=update))
-
-    def _multiple(self) -> int:
-        """What every side of a whole volume is a multiple of, voxels."""
-        return math.lcm(*self.method.image_encoder.backbone.config.patch)
+        shown = volume_crop(self.run.config, self.method.config).config
+        return VolumeCrop(shown.model_copy(update={"evaluation": "centre" if seen == "centre" else "whole"}))
 
     def _window(self, shown: Volumes) -> tuple[int, int, int]:
         """The crop of the training, but no larger than the volume."""

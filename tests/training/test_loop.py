@@ -192,19 +192,26 @@ def test_logbook_has_everything_a_curve_needs(straight: Path) -> None:
     assert list((straight / "tensorboard").glob("events*"))
 
 
-@pytest.mark.parametrize(("delay", "low", "high"), [(0.0, 0, 59), (0.3, 60, 100)])
+@pytest.mark.parametrize(("loading", "training", "low", "high"), [(0.0, 0.3, 0, 50), (0.3, 0.0, 60, 100)])
 def test_the_line_of_the_bar_says_who_waits_for_whom(
-    make_trainer: Callable[..., Trainer], run_folder: Path, capsys: pytest.CaptureFixture[str], delay: float, low: int, high: int
+    make_trainer: Callable[..., Trainer],
+    run_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    loading: float,
+    training: float,
+    low: int,
+    high: int,
 ) -> None:
     trainer = make_trainer(run_folder, steps=6, runtime={"log_every": 6})
     batches = trainer.loader.batches
 
     def slowly(*span: int) -> Iterator[Any]:
         for item in batches(*span):
-            time.sleep(delay)
+            time.sleep(loading)
             yield item
 
     trainer.loader.batches = slowly
+    trainer.method.at_step = lambda *_: time.sleep(training)  # type: ignore[method-assign]
     trainer.run()
     said = re.findall(r"images/s, (\d+)% of the time waiting for data", capsys.readouterr().err)
     assert said

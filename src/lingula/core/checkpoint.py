@@ -33,9 +33,14 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[st
         weights: Name to tensor; a state dict, for instance.
         metadata: Plain values, written into the file's header as one JSON text (several keys would have no fixed order).
     """
-    tensors = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in weights.items()}
+    write_tensors(path, weights, {FORMAT: json.dumps({"version": VERSION, **metadata})})
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: dict[str, str]) -> None:
+    """Write tensors and a header as one safetensors file, atomically, for whoever may read other new files."""
+    copies = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
     with atomic_file(path) as temporary:
-        save_file(tensors, temporary, {FORMAT: json.dumps({"version": VERSION, **metadata})})
+        save_file(copies, temporary, header)
         share(temporary)
 
 

@@ -81,13 +81,15 @@ def summarise_store(source: Source, settings: dict[str, Any], store: Path, shard
 
 def quarantine_lines(store: Path, reasons: Mapping[str, int]) -> list[str]:
     """Write why items were quarantined, most frequent reason first, and where their paths are, which may name patients."""
-    files = store / SHARDS_FOLDER / "*" / QUARANTINE_FILE
-    return [*(f"{count:>8,}  {reason}" for reason, count in reasons.items()), f"Which ones: column `path` of {files}"]
+    return [*(f"{count:>8,}  {reason}" for reason, count in reasons.items()), _which(store)]
 
 
 def nothing_readable(store: Path, reasons: Mapping[str, int]) -> UserError:
     """Return the error of a store that holds no image, with the reasons."""
-    told = "; ".join(" ".join(line.split()) for line in quarantine_lines(store, reasons)) if reasons else "the source had none"
-    return UserError(
-        f"store {store} is empty, it holds no image: {told}", "Mend the source, then prepare it anew with --overwrite."
-    )
+    told = [*(f"{count:,} {reason}" for reason, count in reasons.items()), _which(store)] if reasons else ["the source had none"]
+    problem = f"store {store} is empty, it holds no image: {'; '.join(told)}"
+    return UserError(problem, "Mend the source, then prepare it anew with --overwrite.")
+
+
+def _which(store: Path) -> str:
+    return f"Which ones: column `path` of {store / SHARDS_FOLDER / '*' / QUARANTINE_FILE}"

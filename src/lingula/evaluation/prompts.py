@@ -10,6 +10,7 @@ from pydantic import Field
 
 from lingula.core.config import Config, read_yaml
 from lingula.core.errors import UserError, nearest
+from lingula.core.wording import capital
 from lingula.data.store_table import StoreTable
 from lingula.data.volume_store import VolumeStore
 from lingula.evaluation.arrays import FindingLatents, Latent
@@ -66,7 +67,7 @@ def in_report_style(prompts: Prompts) -> Prompts:
 
 def _sentence(text: str) -> str:
     text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+    return capital(text) + ("" if text.endswith(".") else ".")
 
 
 def read_prompts(path: Path, known: Sequence[str]) -> dict[str, Prompts]:
@@ -118,6 +119,11 @@ def choose_prompts(
     return {finding: written.get(finding) or own.get(finding) or default_prompts(finding, image) for finding in findings}
 
 
+def image_name(store: StoreTable) -> str:
+    """What the images of a store are called."""
+    return CT if isinstance(store, VolumeStore) else RADIOGRAPH
+
+
 def prompts_about(
     store: StoreTable, findings: Sequence[str], path: Path | None = None, known: Sequence[str] | None = None
 ) -> dict[str, Prompts]:
@@ -132,7 +138,7 @@ def prompts_about(
     Raises:
         UserError: As in `choose_prompts`.
     """
-    image = CT if isinstance(store, VolumeStore) else RADIOGRAPH
+    image = image_name(store)
     own = phantom_prompts(image) if is_phantom(store.name) else None
     return choose_prompts(findings, store.findings if known is None else known, path, own, image)
 

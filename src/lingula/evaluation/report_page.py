@@ -11,6 +11,7 @@ from lingula.core.drawing import slug
 from lingula.core.errors import UserError
 from lingula.core.files import write_text
 from lingula.core.page import render_page
+from lingula.core.wording import capital
 from lingula.evaluation import figures
 from lingula.evaluation.calibration import calibration
 from lingula.evaluation.figures import ROC_PANELS
@@ -301,17 +302,13 @@ def sample_cards(runs: Sequence[RunView]) -> list[dict[str, Any]]:
         {
             "image": sample.image,
             "row_id": sample.row_id,
-            "alt": f"{_capital(sample.kind)} {sample.row_id}; labelled: {', '.join(sample.present) or 'no finding'}.",
+            "alt": f"{capital(sample.kind)} {sample.row_id}; labelled: {', '.join(sample.present) or 'no finding'}.",
             "present": sample.present,
             "text": sample.text,
             "runs": [_said_by(run.name, colour, samples[sample.row_id]) for run, colour, samples in shown],
         }
         for sample in common
     ]
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _said_by(name: str, colour: str, sample: Sample) -> dict[str, Any]:

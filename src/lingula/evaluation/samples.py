@@ -23,7 +23,7 @@ from lingula.evaluation.config import EvaluateConfig
 from lingula.evaluation.embeddings import ImageEmbeddings, embed
 from lingula.evaluation.encoder import Encoder, radiographs
 from lingula.evaluation.overlays import eight_bits
-from lingula.evaluation.prompts import CT, NORMAL, RADIOGRAPH, encode_prompts, prompts_about
+from lingula.evaluation.prompts import NORMAL, RADIOGRAPH, encode_prompts, image_name, prompts_about
 from lingula.evaluation.tasks.retrieve import draw_rows, group_texts, text_gallery, text_key
 from lingula.evaluation.tasks.zero_shot import prompt_scores
 
@@ -104,7 +104,7 @@ def collect_samples(encoder: Encoder, store: StoreTable, config: EvaluateConfig,
             text=store.text(int(row), config.sections or None),
             said=said[place],
             fetched=fetched[place],
-            kind=CT if isinstance(store, VolumeStore) else RADIOGRAPH,
+            kind=image_name(store),
         )
         for place, row in enumerate(chosen)
     ]

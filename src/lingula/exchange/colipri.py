@@ -11,12 +11,11 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from lingula.core.checkpoint import FORMAT, names_of_non_finite, read_pickled_tensors
+from lingula.core.checkpoint import FORMAT, names_of_non_finite, read_pickled_tensors, write_tensors
 from lingula.core.errors import UserError
-from lingula.core.files import atomic_file, share
 from lingula.core.types import TokenIds, VolumeGrid, Volumes
 from lingula.exchange.colipri_config import ColipriConfig
 from lingula.models.pooled_text_encoder import PooledTextEncoder
@@ -158,14 +157,12 @@ def save_colipri(model: Colipri, path: str | Path, volumes: Mapping[str, Any] | 
     path = Path(path)
     if path.suffix != ".safetensors":
         raise UserError(f"{path} is not named .safetensors", "The package tells formats apart by the name.")
-    tensors = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in model.state_dict().items()}
+    tensors = model.state_dict()
     if bad := names_of_non_finite(tensors):
         raise UserError(f"{bad[0]} holds numbers that are not finite", "Take an earlier checkpoint.")
     said = {"colipri": model.config.model_dump(mode="json"), **({} if volumes is None else {"volumes": dict(volumes)})}
     sizes = json.dumps({"version": 1, **said})
-    with atomic_file(path) as temporary:
-        save_file(tensors, temporary, {"format": "pt", FORMAT: sizes})
-        share(temporary)
+    write_tensors(path, tensors, {"format": "pt", FORMAT: sizes})
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], ColipriConfig | None]:

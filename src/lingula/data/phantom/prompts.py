@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lingula.core.wording import capital
+
 _NAMES: dict[str, tuple[tuple[str, str], ...]] = {
     "Aortic Calcification": (
         ("calcified plaque of the aortic arch", "calcified plaque of the aorta"),
@@ -81,4 +83,4 @@ def phrasings(ct: bool) -> dict[str, dict[str, list[str]]]:
 
 
 def _say(forms: tuple[str, str, str], name: str, film: str, image: str) -> tuple[str, str, str]:
-    return forms[0].format(name[0].upper() + name[1:], film), forms[1].format(image, name), forms[2].format(name)
+    return forms[0].format(capital(name), film), forms[1].format(image, name), forms[2].format(name)

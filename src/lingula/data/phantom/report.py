@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lingula.core.wording import capital
 from lingula.data.phantom.findings import FINDINGS, Fact
 from lingula.data.phantom.patient import Patient
 from lingula.data.phantom.phrases import (
@@ -127,7 +128,7 @@ def frame(template: str, phrase: str) -> str:
     """Put a noun phrase into a sentence."""
     plural, text = phrase.startswith("+"), phrase.lstrip("+")
     bare = text.split(" ", 1)[1] if text.split(" ", 1)[0] in ("a", "an", "the") else text
-    return template.format(np=text, Np=text[0].upper() + text[1:], bare=bare, **{"is": "are" if plural else "is"})
+    return template.format(np=text, Np=capital(text), bare=bare, **{"is": "are" if plural else "is"})
 
 
 def _normal(patient: Patient, style: Style, g: np.random.Generator, position: str) -> list[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from lingula.core.wording import capital
+
 _NUMBER = r"(?:an?|some|several|multiple|many|a few|few|two|three|one)"
 _THERE = re.compile(
     rf"^(?P<lead>.{{0,120}}?,? ?)\b(?P<there>there (?:is|are|was|were))(?: also)? (?:{_NUMBER} )?(?P<rest>.+)$", re.IGNORECASE
@@ -52,7 +54,7 @@ def opposite_of(statement: str) -> str:
         denied = f"{the['verb']} not" if verb in _AUXILIARY else _BARE[verb]
         return f"{the['subject']} {denied} {the['rest']}"
     if seen := _IS_SEEN.match(text):
-        return _capital(f"{seen['lead'] or ''}no {_small(seen['rest'])}")
+        return capital(f"{seen['lead'] or ''}no {_small(seen['rest'])}")
     return f"No {_small(_COUNT.sub('', text))}"
 
 
@@ -60,7 +62,3 @@ def _small(text: str) -> str:
     """Begin with a small letter, unless the first word is an abbreviation."""
     first = text.split(" ", 1)[0]
     return text if any(map(str.isupper, first[1:])) or any(map(str.isdigit, first)) else f"{text[:1].lower()}{text[1:]}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Literal, TypeAlias, get_args
 
 from lingula.core.config import Config
+from lingula.core.wording import capital
 from lingula.data.text.anatomy import PARTS, part_of
 from lingula.data.text.ct_labeller import split_ct_sentences
 from lingula.data.text.labeller import READ_SECTIONS
@@ -108,7 +109,7 @@ def _signed(piece: str) -> Iterator[tuple[Sign, str]]:
     text = piece.strip(' ,:-."\u201c\u201d')
     if not _WORD.search(text):
         return
-    statement, scopes = f"{text[0].upper()}{text[1:]}.", scopes_of(text.lower())
+    statement, scopes = f"{capital(text)}.", scopes_of(text.lower())
     if len(text) > LONGEST or _NO_FINDING.search(piece) or scopes.left_open:
         yield "unclear", statement
     elif _NORMAL.search(text) and not _ABNORMAL.search(text):

@@ -116,15 +116,14 @@ def run(encoder: Encoder, store: StoreTable, config: EvaluateConfig, cache: Path
         fits, chosen[name] = _fit(store, config, cohort, calibration, score)
         differences = all(choice["scoring"] == "difference" for choice in chosen[name])
         settings[name] = assemble(store, cohort, config, fits, config.temperature if differences else None)
+    unwritten = "phantom, held-out phrasings" if is_phantom(store.name) else "templates"
     protocol = {
         "scoring": chosen[POOLED] if list(chosen) == [POOLED] else {name or "pooled": value for name, value in chosen.items()},
         "temperature": config.temperature,
         "threshold": f"max {config.threshold.upper()} on validation",
         "prompts": {finding: prompt.model_dump(mode="json") for finding, prompt in prompts.items()},
         "prompt styles": {style: "as they are" if style == "short" else REPORT for style in config.prompt_style},
-        "prompt source": str(config.prompts)
-        if config.prompts
-        else ("phantom, held-out phrasings" if is_phantom(store.name) else "templates"),
+        "prompt source": str(config.prompts or unwritten),
     }
     return classification_result("zero-shot", encoder, store, config, cohort, settings, protocol)
 
