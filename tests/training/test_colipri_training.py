@@ -314,7 +314,11 @@ def test_the_published_size_is_planned_without_computing_a_step(store: Path) -> 
             {"data": {"images_only": "OTHER"}, "optimisation": {"batch_size": 12}},
             "needs 12 volumes without text; .* has 8",
         ),
-        ("crm", {"crop": {"size": 20}}, "patches of 8x8x8. .* --crop.size 16x16x16 or 24x24x24, or"),
+        (
+            "crm",
+            {"crop": {"size": 20}},
+            "patches of 8x8x8. Give --crop.size of 16x16x16 or 24x24x24 voxels, or another --method.encoder.patch-size",
+        ),
         ("crm", {"text_encoder": {"frozen": True}}, "trains its text encoder, .*--text-encoder.no-frozen"),
         ("crm", {"data": {"statements": Path("absent.jsonl")}}, "cannot read absent.jsonl"),
     ],

@@ -41,7 +41,7 @@ def volume_crop(config: PretrainConfig, method: ColipriMethodConfig) -> VolumeCr
 
 def _check_colipri(config: PretrainConfig, method: ColipriMethodConfig) -> None:
     """Refuse what could not be trained, before anything takes time."""
-    remedy = "Give a multiple, e.g. --crop.size {lower} or {upper}, or another --method.encoder.patch-size."
+    remedy = "Give --crop.size of {lower} or {upper} voxels, or another --method.encoder.patch-size."
     check_divisible(config.crop.shape, method.volume_encoder.patch, "a crop", remedy)
     if config.text_encoder.frozen:
         raise UserError("COLIPRI trains its text encoder, but this one is frozen", "Give --text-encoder.no-frozen.")
